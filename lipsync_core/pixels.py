@@ -1,0 +1,60 @@
+"""`ArrayPixels`: an RGB array behind the `Pixels` protocol (pictures, ComfyUI batches, tests)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def shrink_factor(matrix: np.ndarray) -> int:
+    """Whole factor by which a picture can be area-averaged before `matrix` (2, 3) samples it bilinearly without aliasing."""
+    scale = float(np.sqrt(abs(np.linalg.det(np.asarray(matrix, np.float64)[:, :2]))))
+    return max(1, int(1.0 / max(scale, 1e-6)))
+
+
+def warp_array(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`matrix` (2, 3) applied to `image` (h, w[, c]) of any depth OpenCV knows; size is (w, h); edges repeat; filtered."""
+    matrix = np.asarray(matrix, np.float64)
+    factor = shrink_factor(matrix)
+    height, width = image.shape[:2]
+    if factor > 1:
+        # Only the part that the crop can see is shrunk: a 4K picture costs what its face costs.
+        inverse = cv2.invertAffineTransform(matrix)
+        corners = np.array([[0, 0, 1], [size[0], 0, 1], [0, size[1], 1], [size[0], size[1], 1]], np.float64) @ inverse.T
+        x0, y0 = (int(np.clip(np.floor(v) - factor, 0, limit - 1)) for v, limit in zip(corners.min(0), (width, height)))
+        x1, y1 = (int(np.clip(np.ceil(v) + factor, low + 1, limit)) for v, low, limit in
+                  zip(corners.max(0), (x0, y0), (width, height)))
+        part = image[y0:y1, x0:x1]
+        small = (max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor))
+        sx, sy = small[0] / (x1 - x0), small[1] / (y1 - y0)
+        image = cv2.resize(part, small, interpolation=cv2.INTER_AREA)
+        # small = (picture - corner + 0.5) * s - 0.5; fold its inverse into the matrix.
+        undo = np.array([[1 / sx, 0, 0.5 / sx - 0.5 + x0], [0, 1 / sy, 0.5 / sy - 0.5 + y0], [0, 0, 1]])
+        matrix = (np.vstack([matrix, [0, 0, 1]]) @ undo)[:2]
+    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+class ArrayPixels:
+    """`Pixels` over an RGB array (h, w, 3), uint8 or float32 0..255."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"a picture must be (height, width, 3), not {image.shape}")
+        self.image = image
+        self.height, self.width = image.shape[:2]
+
+    def thumbnail(self, max_side: int) -> np.ndarray:
+        image = self.image
+        scale = max_side / max(self.width, self.height)
+        if scale < 1:
+            size = (max(1, round(self.width * scale)), max(1, round(self.height * scale)))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+    def warp(self, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        crop = warp_array(self.image, matrix, size)
+        return crop if crop.dtype == np.uint8 else np.clip(np.rint(crop), 0, 255).astype(np.uint8)
+
+    def region(self, box: tuple[int, int, int, int]) -> np.ndarray:
+        x0, y0, x1, y1 = box
+        return self.image[y0:y1, x0:x1].astype(np.float32)

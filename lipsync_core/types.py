@@ -1,0 +1,177 @@
+"""The small dataclasses that the four stages exchange, and nothing else.
+
+Conventions: pixels are RGB, height x width x channel; coordinates are x, y in pixels of the picture as it is displayed
+(rotation applied), origin top left, a pixel's centre at its integer coordinates (OpenCV's convention); time is seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+SPEECH_RATE = 16_000
+"""Sample rate of `Speech`, Hz: what speech models of this field are taught on (architectures: Wav2Lip, Whisper, SyncNet)."""
+
+
+class Pixels(Protocol):
+    """A picture that is read in small pieces, so that a 4K frame costs what its face costs.
+
+    `media.FrameView` is one over a decoded frame in its own pixel format, `pixels.ArrayPixels` one over an RGB array.
+    """
+
+    width: int
+    height: int
+
+    def thumbnail(self, max_side: int) -> np.ndarray:
+        """The whole picture as RGB uint8 (h, w, 3), shrunk so that its longer side is at most `max_side` (never enlarged)."""
+
+    def warp(self, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """RGB uint8 (size[1], size[0], 3): the crop that `matrix` (2, 3), picture -> crop coordinates, cuts out; size is (w, h).
+
+        Shrinking is filtered, not aliased; beyond the border the edge pixels repeat.
+        """
+
+    def region(self, box: tuple[int, int, int, int]) -> np.ndarray:
+        """RGB float32 (y1-y0, x1-x0, 3), 0..255, of an integer box (x0, y0, x1, y1) inside the picture, unscaled."""
+
+
+@dataclass(frozen=True)
+class AudioOriginal:
+    """The sound as it was given, for muxing: a file (copied where the container allows) or samples of a host.
+
+    Exactly one of `path` and `waveform` is set. `start` and `duration` (seconds, None = to the end) are the part to use.
+    """
+
+    path: Path | None = None
+    waveform: np.ndarray | None = None
+    """float32 (channels, samples), -1..1, at `sample_rate`."""
+    sample_rate: int = 0
+    start: float = 0.0
+    duration: float | None = None
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What drives the mouth: float32 mono samples (n,), -1..1 at 16 kHz, and the untouched sound for muxing."""
+
+    samples: np.ndarray
+    original: AudioOriginal | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds."""
+        return len(self.samples) / SPEECH_RATE
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One person through the clip. Small enough for an hour of video (about 0.7 KB a frame).
+
+    Row i of every array belongs to frame `frames[i]` of the clip; frames ascend, gaps are frames without this face.
+    """
+
+    frames: np.ndarray
+    """int64 (n,), indices of frames counted from the first frame of the (trimmed) clip."""
+    times: np.ndarray
+    """float64 (n,), seconds from the first frame of the (trimmed) clip."""
+    boxes: np.ndarray
+    """float32 (n, 4), x0, y0, x1, y1 of the face in source pixels."""
+    landmarks: np.ndarray
+    """float32 (n, 68, 2), iBUG 68-point order, source pixels, smoothed."""
+    scores: np.ndarray
+    """float32 (n,), confidence of the landmarks, 0..1."""
+    pose: np.ndarray
+    """float32 (n, 3), yaw, pitch, roll in degrees; yaw > 0 turns to the picture's right, pitch > 0 up, roll > 0 clockwise."""
+    activation: np.ndarray
+    """float32 (n,), 0..1, how much of the effect the frame gets (confidence, pose, size, ramps at gaps)."""
+    track_id: int = 0
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass(frozen=True)
+class FaceCrop:
+    """Pixels and the affine that made them: `matrix` (2, 3) maps picture coordinates to crop coordinates."""
+
+    pixels: np.ndarray
+    """RGB (h, w, 3), uint8 for resampled crops, float32 0..255 for native windows."""
+    matrix: np.ndarray
+    landmarks: np.ndarray
+    """float32 (68, 2), crop coordinates."""
+    frame: int = 0
+
+
+@dataclass(frozen=True)
+class GeneratorSpec:
+    """What a generator wants to be given; the pipeline reads it and knows nothing else of the generator."""
+
+    name: str
+    crop: str = "native"
+    """'native' (an integer-aligned window of the source, no resampling) or the name of an alignment template."""
+    crop_size: int = 0
+    """Side of the square crop in pixels; 0 with 'native'."""
+    margin: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    """left, top, right, bottom: share of the face box that a native window adds on each side."""
+    references: int = 0
+    """How many reference crops of the person, chosen for open mouths, `start` wants."""
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whom a generator animates: the track, and reference crops (mouth open first) with their own landmarks."""
+
+    track: FaceTrack
+    references: Sequence[FaceCrop] = ()
+
+
+@dataclass(frozen=True)
+class GeneratorItem:
+    """One face of one frame."""
+
+    crop: FaceCrop
+    time: float
+    """Seconds into the speech at which the frame is shown (offset applied)."""
+    row: int
+    """Row of the person's track."""
+
+
+@dataclass(frozen=True)
+class GeneratedFace:
+    """New pixels and a soft mask in crop coordinates: only what the mask covers may change."""
+
+    pixels: np.ndarray
+    """RGB float32 (h, w, 3), 0..255."""
+    mask: np.ndarray
+    """float32 (h, w), 0..1."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a job talks to whoever started it (the command line, a ComfyUI node, nobody)."""
+
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+    """Called with the stage's name, frames done and frames expected (an estimate; 0 = unknown)."""
+    check_interrupt: Callable[[], None] = lambda: None
+    """Called at least once a frame; raises to stop the job."""
+    warn: Callable[[str], None] = field(default=lambda sentence: None)
+    """One sentence that the user should see although the job goes on."""
+
+
+class Generator(Protocol):
+    """Makes new faces. Knows no file, no video and no host.
+
+    `start` looks at the person and the speech once and returns a state of the generator's own; `generate` takes that state
+    explicitly, so that a clip in one batch or in ten gives the same pixels.
+    """
+
+    spec: GeneratorSpec
+
+    def start(self, person: Person, speech: Speech) -> Any: ...
+
+    def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]: ...
