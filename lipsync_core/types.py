@@ -139,6 +139,10 @@ class GeneratorItem:
     """Seconds into the speech at which the frame is shown (offset applied)."""
     row: int
     """Row of the person's track."""
+    region: np.ndarray
+    """float32 (h, w), 0..1, crop coordinates: where the picture may change. A generator's mask never exceeds it."""
+    activation: float = 1.0
+    """0..1, how much of the effect this frame gets; at 0 the mask is 0."""
 
 
 @dataclass(frozen=True)
@@ -163,15 +167,26 @@ class Hooks:
     """One sentence that the user should see although the job goes on."""
 
 
+@dataclass(frozen=True)
+class Drive:
+    """How the user wants the mouth driven."""
+
+    strength: float = 1.0
+    """Scales the mouth movements: 0 keeps the mouth shut, 1 is natural, 2 is exaggerated."""
+    silence: str = "close"
+    """What the mouth does while nobody speaks: 'close', 'keep' (the source's own mouth) or 'generate' (the generator decides)."""
+
+
 class Generator(Protocol):
     """Makes new faces. Knows no file, no video and no host.
 
     `start` looks at the person and the speech once and returns a state of the generator's own; `generate` takes that state
-    explicitly, so that a clip in one batch or in ten gives the same pixels.
+    explicitly, so that a clip in one batch or in ten gives the same pixels. `activation` and `Drive` are the generator's to honour,
+    because a mouth that moves back into place looks better than one that fades.
     """
 
     spec: GeneratorSpec
 
-    def start(self, person: Person, speech: Speech) -> Any: ...
+    def start(self, person: Person, speech: Speech, drive: Drive) -> Any: ...
 
     def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]: ...

@@ -1,0 +1,64 @@
+"""Crops of a face, and their inverse."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..types import FaceCrop, Pixels
+
+TEMPLATE = np.array([[0.315, 0.345], [0.685, 0.345], [0.5, 0.555], [0.365, 0.735], [0.635, 0.735]])
+"""Eye centres, nose tip and mouth corners in a face crop of side 1: the lower face down to below the chin stays inside."""
+
+
+def five_points(landmarks: np.ndarray) -> np.ndarray:
+    """Eye centres, nose tip, mouth corners (5, 2) of landmarks (68, 2)."""
+    p = np.asarray(landmarks, np.float64)
+    return np.stack([p[36:42].mean(0), p[42:48].mean(0), p[30], p[48], p[54]])
+
+
+def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Least-squares rotation, uniform scale and shift (2, 3) of points (k, 2) onto points (k, 2) (Umeyama 1991, 2-D case)."""
+    s, t = (np.asarray(p, np.float64) @ [1, 1j] for p in (source, target))
+    sc, tc = s - s.mean(), t - t.mean()
+    a = (tc * sc.conj()).sum() / max(float((np.abs(sc) ** 2).sum()), 1e-12)
+    b = t.mean() - a * s.mean()
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def similarity_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Affine (2, 3), picture -> upright face crop of `size` pixels by `TEMPLATE`."""
+    return similarity(five_points(landmarks), TEMPLATE * (size - 1))
+
+
+def box_matrix(box: np.ndarray, size: int) -> np.ndarray:
+    """Affine (2, 3) that stretches a box (4,) to a square of `size` pixels, edge to edge, as `cv2.resize` does."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    sx, sy = size / (x1 - x0), size / (y1 - y0)
+    return np.array([[sx, 0, -x0 * sx + 0.5 * sx - 0.5], [0, sy, -y0 * sy + 0.5 * sy - 0.5]])
+
+
+def window_matrix(box: tuple[int, int, int, int]) -> np.ndarray:
+    """Affine (2, 3) of a window of native pixels: a shift by whole pixels, no resampling."""
+    return np.array([[1.0, 0, -box[0]], [0, 1.0, -box[1]]])
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """Affine (2, 3), crop -> picture."""
+    return cv2.invertAffineTransform(np.asarray(matrix, np.float64))
+
+
+def transform(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (..., 2) through an affine (2, 3), float64."""
+    return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
+
+
+def crop(pixels: Pixels, landmarks: np.ndarray, matrix: np.ndarray, size: int, frame: int = 0) -> FaceCrop:
+    """A square crop of `size` pixels, RGB uint8."""
+    return FaceCrop(pixels.warp(matrix, (size, size)), matrix, transform(matrix, landmarks).astype(np.float32), frame)
+
+
+def native_crop(pixels: Pixels, landmarks: np.ndarray, box: tuple[int, int, int, int], frame: int = 0) -> FaceCrop:
+    """The window `box` (integers, inside the picture) in native pixels, RGB float32."""
+    matrix = window_matrix(box)
+    return FaceCrop(pixels.region(box), matrix, transform(matrix, landmarks).astype(np.float32), frame)

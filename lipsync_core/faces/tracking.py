@@ -1,0 +1,185 @@
+"""People through a clip: detected on key frames, followed by their landmarks in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..types import FaceTrack, Pixels
+from .activation import activation
+from .backend import FaceBackend
+from .builtin import overlap
+from .pose import estimate_pose
+from .smoothing import smooth_landmarks
+
+KEY_INTERVAL = 12
+"""Frames between detections while everybody is being followed."""
+SEARCH_INTERVAL = 4
+"""Frames between detections while nobody is."""
+FOUND, LOST = 0.6, 0.35
+"""Landmark confidence that a new face needs, and below which a followed one is lost."""
+JOIN_GAP = 1.0
+"""Seconds that a person may be away and still be the same track, if they come back near where they were."""
+CUT = 22.0
+"""Mean difference of tiny pictures, 0..255, that suggests a new shot."""
+
+
+@dataclass
+class _Live:
+    """A face being followed."""
+
+    frames: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    shapes: list[np.ndarray] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    shots: list[int] = field(default_factory=list)
+    unseen: int = 0
+
+    def box(self) -> np.ndarray:
+        return _box(self.shapes[-1])
+
+    def predicted(self) -> np.ndarray:
+        """Where the landmarks should be next: the head goes on as it went, by half."""
+        if len(self.shapes) < 2 or self.frames[-1] - self.frames[-2] > 2:
+            return self.shapes[-1]
+        return self.shapes[-1] + 0.5 * (self.shapes[-1] - self.shapes[-2]).mean(0)
+
+    def add(self, frame: int, time: float, shape: np.ndarray, score: float, shot: int) -> None:
+        self.frames.append(frame)
+        self.times.append(time)
+        self.shapes.append(shape)
+        self.scores.append(score)
+        self.shots.append(shot)
+
+
+def _box(shape: np.ndarray) -> np.ndarray:
+    return np.concatenate([shape.min(0), shape.max(0)])
+
+
+def _size(shape: np.ndarray) -> float:
+    return max(float(np.ptp(shape, axis=0).max()), 1.0)
+
+
+class Tracker:
+    """Fed every frame of a clip in order, keeps tracks, not pixels.
+
+    `feed` returns the landmarks found in the frame, so that a caller can look at the pixels while they are there.
+    """
+
+    def __init__(self, backend: FaceBackend, *, max_faces: int = 8) -> None:
+        self.backend, self.max_faces = backend, max_faces
+        self._live: list[_Live] = []
+        self._done: list[_Live] = []
+        self._tiny: np.ndarray | None = None
+        self._since_key = 10**9
+        self._shot = 0
+        self._last = -1
+        self._size: tuple[int, int] = (1, 1)
+        self.shot_starts: list[int] = [0]
+        """Frames that begin a shot."""
+
+    def feed(self, frame: int, time: float, picture: Pixels) -> list[tuple[np.ndarray, float]]:
+        """One frame: its landmarks (68, 2) and confidences, largest face first."""
+        self._last, self._size = frame, (picture.width, picture.height)
+        cut = self._looks_cut(picture)
+        lost = self._follow(frame, time, picture, cut)
+        if cut and lost:
+            # New picture and nobody where they were: a new shot. A flash or a pan leaves the faces in place.
+            self._shot += 1
+            self.shot_starts.append(frame)
+        self._since_key += 1
+        due = KEY_INTERVAL if self._live else SEARCH_INTERVAL
+        if cut or lost or self._since_key >= due:
+            self._detect(frame, time, picture)
+            self._since_key = 0
+        now = [(live.shapes[-1], live.scores[-1]) for live in self._live if live.frames[-1] == frame]
+        return sorted(now, key=lambda item: -_size(item[0]))
+
+    def _looks_cut(self, picture: Pixels) -> bool:
+        tiny = picture.thumbnail(48).astype(np.float32).mean(-1)
+        before, self._tiny = self._tiny, tiny
+        return before is not None and before.shape == tiny.shape and float(np.abs(tiny - before).mean()) > CUT
+
+    def _follow(self, frame: int, time: float, picture: Pixels, cut: bool) -> bool:
+        """Move every live face on; True if one was lost."""
+        if not self._live:
+            return cut
+        guesses = [live.predicted() for live in self._live]
+        shapes, scores = self.backend.landmarks([picture] * len(guesses), guesses)
+        kept: list[_Live] = []
+        lost = False
+        for live, guess, shape, score in zip(self._live, guesses, shapes, scores):
+            moved = float(np.linalg.norm(shape.mean(0) - guess.mean(0))) / _size(guess)
+            grown = _size(shape) / _size(guess)
+            twin = any(overlap(_box(shape), other.box()) > 0.55 for other in kept)
+            if score < LOST or moved > (0.15 if cut else 0.4) or not 0.6 < grown < 1.6 or twin:
+                self._done.append(live)
+                lost = True
+                continue
+            live.add(frame, time, shape, float(score), self._shot)
+            kept.append(live)
+        self._live = kept
+        return lost
+
+    def _detect(self, frame: int, time: float, picture: Pixels) -> None:
+        found = self.backend.detect([picture])[0][:self.max_faces]
+        for live in self._live:
+            seen = any(overlap(live.box(), face.box) > 0.25 for face in found)
+            live.unseen = 0 if seen else live.unseen + 1
+        gone = [live for live in self._live if live.unseen >= 3 and live.scores[-1] < 0.9]
+        self._done += gone
+        self._live = [live for live in self._live if live not in gone]
+        fresh = [face for face in found if all(overlap(face.box, live.box()) < 0.25 for live in self._live)]
+        if not fresh:
+            return
+        shapes, _ = self.backend.landmarks([picture] * len(fresh), [face.box for face in fresh])
+        # A second look, at a crop that the first one centred and turned upright.
+        shapes, scores = self.backend.landmarks([picture] * len(fresh), list(shapes))
+        for shape, score in zip(shapes, scores):
+            if score >= FOUND and all(overlap(_box(shape), live.box()) < 0.4 for live in self._live):
+                live = _Live()
+                live.add(frame, time, shape, float(score), self._shot)
+                self._live.append(live)
+
+    def finish(self) -> list[FaceTrack]:
+        """All tracks: fragments joined, jitter removed, pose and activation worked out; longest and largest first."""
+        pieces = sorted(self._done + self._live, key=lambda live: live.frames[0])
+        self._done, self._live = [], []
+        joined: list[_Live] = []
+        for piece in pieces:
+            for earlier in joined:
+                if _continues(earlier, piece):
+                    for name in ("frames", "times", "shapes", "scores", "shots"):
+                        getattr(earlier, name).extend(getattr(piece, name))
+                    break
+            else:
+                joined.append(piece)
+        good = [live for live in joined if (len(live.frames) >= 3 or self._last < 3) and np.mean(live.scores) > 0.5]
+        tracks = [self._track(live) for live in good]
+        tracks.sort(key=lambda track: -float(((track.boxes[:, 2:] - track.boxes[:, :2]).prod(1)).sum()))
+        return [FaceTrack(t.frames, t.times, t.boxes, t.landmarks, t.scores, t.pose, t.activation, i)
+                for i, t in enumerate(tracks)]
+
+    def _track(self, live: _Live) -> FaceTrack:
+        frames, times = np.array(live.frames, np.int64), np.array(live.times)
+        shots = np.array(live.shots)
+        landmarks = smooth_landmarks(np.stack(live.shapes), times, np.flatnonzero(np.diff(shots)) + 1)
+        boxes = np.concatenate([landmarks.min(1), landmarks.max(1)], 1)
+        scores = np.array(live.scores, np.float32)
+        pose = estimate_pose(landmarks)
+        # A track that ends where its shot ends was not lost: nothing to fade.
+        ends = int(frames[-1]) + 1 in self.shot_starts
+        last = int(frames[-1]) if ends else self._last
+        return FaceTrack(frames, times, boxes, landmarks, scores, pose,
+                         activation(frames, times, boxes, landmarks, scores, pose, self._size, shots, last))
+
+
+def _continues(earlier: _Live, later: _Live) -> bool:
+    """Whether `later` is `earlier` found again: soon, in the same shot, near and of like size."""
+    gap = later.times[0] - earlier.times[-1]
+    if not 0 < gap <= JOIN_GAP or earlier.shots[-1] != later.shots[0]:
+        return False
+    size = _size(earlier.shapes[-1])
+    away = float(np.linalg.norm(later.shapes[0].mean(0) - earlier.shapes[-1].mean(0))) / size
+    return away < 0.7 and 0.6 < _size(later.shapes[0]) / size < 1.6

@@ -1,0 +1,175 @@
+"""The built-in generator: moves the source's own lips and jaw to the speech, at the source's own resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Person, Speech
+from .articulation import Articulation, BandArticulation, MouthShape
+from .geometry import FrameMouth, PersonMouth, locate, place, study_person
+from .interior import Opening, Reference, lip_colour, make_reference, opening_of, paint, smoothstep
+from .warp import above_lips, solve
+
+CURVE_RATE = 100.0
+"""Mouth shapes a second; frames read between them, so that any frame rate, constant or not, is exact to a few ms."""
+
+
+@dataclass(frozen=True)
+class MorphState:
+    """What `start` found out; nothing in it changes afterwards."""
+
+    mouth: PersonMouth
+    curve: MouthShape
+    reference: Reference | None
+    drive: Drive
+
+    def shape_at(self, time: float) -> tuple[float, float, float, float]:
+        """opening, width, closure, activity at `time` seconds into the speech."""
+        position = time * CURVE_RATE
+        grid = np.arange(len(self.curve.opening))
+        opening, width, closure, activity = (float(np.interp(position, grid, values)) for values in (
+            self.curve.opening, self.curve.width, self.curve.closure, self.curve.activity))
+        return opening, width, closure, activity
+
+
+class MorphGenerator:
+    """See `types.Generator`. Needs no weights, no GPU; `articulation` turns speech into mouth shapes."""
+
+    spec = GeneratorSpec(name="morph", crop="native", references=4, batch_size=1)
+
+    def __init__(self, articulation: Articulation | None = None) -> None:
+        self.articulation = articulation or BandArticulation()
+
+    def start(self, person: Person, speech: Speech, drive: Drive) -> MorphState:
+        track = person.track
+        mouth = study_person(track.landmarks, track.times, track.frames)
+        times = np.arange(int(len(speech.samples) / SPEECH_RATE * CURVE_RATE) + 2) / CURVE_RATE
+        curve = self.articulation(speech.samples, times)
+        return MorphState(mouth, curve, _best_reference(person, mouth), drive)
+
+    def generate(self, batch: Sequence[GeneratorItem], state: MorphState) -> list[GeneratedFace]:
+        return [self._one(item, state) for item in batch]
+
+    def _one(self, item: GeneratorItem, state: MorphState) -> GeneratedFace:
+        crop = item.crop
+        opening, width, closure, activity = state.shape_at(item.time)
+        drive = state.drive
+        amount = item.activation
+        if drive.silence == "keep":
+            amount *= activity
+        elif drive.silence == "close":
+            opening, width = opening * activity, width * activity
+        source = np.asarray(crop.pixels, np.float32)
+        if amount <= 0:
+            return GeneratedFace(source, np.zeros(source.shape[:2], np.float32))
+        frame = place(crop.landmarks, item.row, state.mouth, opening=opening * drive.strength,
+                      width=float(np.clip(width * drive.strength, -1, 1)), closure=closure, amount=amount)
+        pixels = render(source, crop.landmarks, frame, item.region, state.mouth, item.row, state.reference)
+        # With the geometry back in place there is nothing left to show: the mask may go without a visible step.
+        return GeneratedFace(pixels, item.region * float(smoothstep(amount, 0.0, 0.15)))
+
+
+def _best_reference(person: Person, mouth: PersonMouth) -> Reference | None:
+    """The reference crop that shows most of the inner mouth without being an extreme, or None if the mouth never opens."""
+    best, best_score = None, 0.02
+    for crop in person.references:
+        a, b, lips, gaps = locate(crop.landmarks, mouth)
+        score = min(float(gaps[2]), mouth.range)
+        if score > best_score:
+            best, best_score = make_reference(crop.pixels, a, b, lips), score
+    return best
+
+
+def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region: np.ndarray, mouth: PersonMouth, row: int,
+           reference: Reference | None) -> np.ndarray:
+    """The crop (h, w, 3) float32 with lips and jaw moved from `frame`'s source to its target points, inside `region`."""
+    height, width = source.shape[:2]
+    size = (width, height)
+    fields = solve(frame, np.asarray(landmarks, np.float64), size)
+    # Nothing moves at the region's rim, so that what is pasted there is what was there.
+    window = smoothstep(region, 0.0, 0.85)
+
+    def positions(field: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+        x0, y0, x1, y1 = box
+        at = fields.at(field, size, box)
+        rest = np.stack(np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)), -1)
+        return rest + (at - rest) * window[y0:y1, x0:x1, None]
+
+    def sample(where: np.ndarray) -> np.ndarray:
+        return cv2.remap(source, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+    whole = sample(positions(fields.blended, (0, 0, width, height)))
+    box = _mouth_box(frame, size)
+    if box is None:
+        return np.clip(whole, 0, 255)
+    x0, y0, x1, y1 = box
+    points = np.arange(x0, x1)[None, :] + 1j * np.arange(y0, y1)[:, None]
+    above = above_lips(frame, points).astype(np.float32)[..., None]
+    upper = sample(positions(fields.upper, box))
+    lower = sample(positions(fields.lower, box))
+    part = above * upper + (1 - above) * lower
+    part = _open(part, points, source, frame, mouth, row, reference)
+    # The box's own rim melts into the whole.
+    fade = _box_fade(part.shape[:2], max(2, round(0.05 * frame.scale)))[..., None]
+    whole[y0:y1, x0:x1] += fade * (part - whole[y0:y1, x0:x1])
+    return np.clip(whole, 0, 255)
+
+
+def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: FrameMouth, mouth: PersonMouth, row: int,
+          reference: Reference | None) -> np.ndarray:
+    """Paint the inner mouth where the lips are apart."""
+    target = opening_of(frame.to_canonical(frame.target_lips))
+    canonical = frame.to_canonical(points)
+    x, y = canonical.real, canonical.imag
+    part = _lip_line(part, x, y, target, frame, lip_colour(source, frame.source_lips))
+    if target.gap * frame.scale < 0.7:
+        return part
+    soft = max(0.6, 0.006 * frame.scale) / frame.scale
+    top = np.interp(x, target.x, target.top)
+    bottom = np.interp(x, target.x, target.bottom)
+    inside = np.clip((y - top) / (2 * soft) + 0.5, 0, 1) * np.clip((bottom - y) / (2 * soft) + 0.5, 0, 1)
+    inside *= smoothstep((bottom - top) * frame.scale, 0.4, 1.8)
+    inside *= (x > target.x[0]) & (x < target.x[-1])
+    colour = lip_colour(source, frame.source_lips)
+    references = [(reference, 1.0)] if reference is not None else []
+    own = float(smoothstep(frame.source_gap / max(frame.target_gap, 1e-3), 0.45, 0.85)
+                * smoothstep(frame.source_gap, 0.03, 0.06))
+    if own > 0:
+        references.append((make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips)), own))
+    base = mouth.base[row]
+    inner = paint(canonical, target, references, colour, float((base[14].imag + base[18].imag) / 2))
+    return part + inside[..., None].astype(np.float32) * (inner - part)
+
+
+def _lip_line(part: np.ndarray, x: np.ndarray, y: np.ndarray, target: Opening, frame: FrameMouth,
+              colour: np.ndarray) -> np.ndarray:
+    """Where an open mouth was closed, the soft shadow between lips, which also covers what stuck to their rims."""
+    line = (np.interp(x, target.x, target.top) + np.interp(x, target.x, target.bottom)) / 2
+    gap = np.interp(x, target.x, target.bottom - target.top)
+    u = np.clip((x - target.centre) / target.half_width, -1.2, 1.2)
+    width = 0.016 * (1 - 0.5 * u**2)
+    alpha = 0.75 * np.exp(-((y - line) / np.maximum(width, 1e-3)) ** 2) * (1 - smoothstep(np.abs(u), 0.85, 1.05))
+    alpha *= float(smoothstep(frame.source_gap, 0.015, 0.05)) * (1 - smoothstep(gap, 0.0, 0.02))
+    return part + alpha[..., None].astype(np.float32) * (colour * np.float32(0.62) - part)
+
+
+def _mouth_box(frame: FrameMouth, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Integer box around the target's lips, inside the crop; None where the mouth is outside the picture."""
+    lips = frame.target_lips
+    pad = 0.14 * frame.scale
+    x0, x1 = int(lips.real.min() - pad), int(lips.real.max() + pad) + 1
+    y0, y1 = int(lips.imag.min() - pad), int(lips.imag.max() + pad) + 1
+    x0, y0, x1, y1 = max(0, x0), max(0, y0), min(size[0], x1), min(size[1], y1)
+    return (x0, y0, x1, y1) if x1 - x0 > 4 and y1 - y0 > 4 else None
+
+
+def _box_fade(shape: tuple[int, int], border: int) -> np.ndarray:
+    """1 inside, falling linearly to 0 over `border` pixels at the rim. float32 (h, w)."""
+    height, width = shape
+    y = np.minimum(np.arange(height), np.arange(height)[::-1])[:, None]
+    x = np.minimum(np.arange(width), np.arange(width)[::-1])[None, :]
+    return np.clip(np.minimum(x, y) / border, 0, 1).astype(np.float32)

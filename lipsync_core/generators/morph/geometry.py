@@ -1,0 +1,223 @@
+"""Where lips and jaw are in a frame, and where a mouth shape puts them.
+
+Everything happens in a canonical frame of the person: the similarity that maps the person's own nose and eyes to the frame
+is taken out, so that head position, roll and size are gone; x runs along the eye line to the picture's right, y down the
+face, the unit is the distance of the outer eye corners. Points are complex numbers x + iy, which makes a similarity one
+multiplication and one addition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+STABLE = np.array([27, 28, 29, 30, 31, 33, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47])
+"""Nose and eyes: the points that speech leaves in place."""
+JAW = np.arange(0, 17)
+LIPS = np.arange(48, 68)
+# Within LIPS (subtract 48): outer ring 0..11, inner ring 12..19; corners 0, 6 (outer) and 12, 16 (inner).
+UPPER = np.array([1, 2, 3, 4, 5, 13, 14, 15])
+LOWER = np.array([7, 8, 9, 10, 11, 17, 18, 19])
+CORNERS = np.array([0, 6, 12, 16])
+INNER_TOP = np.array([12, 13, 14, 15, 16])
+INNER_BOTTOM = np.array([12, 19, 18, 17, 16])
+
+UPPER_SHARE = 0.2
+"""Share of an opening that the upper lip makes; the rest is lower lip and jaw (lips of speakers in the clips: 0.1 to 0.3)."""
+JAW_SHARE = 0.6
+"""How far the chin follows an opening of the inner lips: the lower lip makes the rest by itself."""
+DEFAULT_RANGE = 0.17
+"""Widest inner-lip opening of ordinary speech over the outer-eye distance, for people whose clip shows none of theirs."""
+RANGE_LIMITS = (0.12, 0.24)
+INSET = 0.012
+"""Canonical width of the lips' rim that a warp leaves out where the source's mouth is open."""
+JAW_WEIGHT = np.array([0, 0, 0.04, 0.16, 0.36, 0.6, 0.82, 0.96, 1, 0.96, 0.82, 0.6, 0.36, 0.16, 0.04, 0, 0])
+"""How much of the chin's drop each jaw point takes: the jaw turns about its hinge under the ears."""
+
+
+def to_complex(points: np.ndarray) -> np.ndarray:
+    """(..., 2) real -> (...) complex128."""
+    points = np.asarray(points, np.float64)
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def to_real(points: np.ndarray) -> np.ndarray:
+    """(...) complex -> (..., 2) float64."""
+    return np.stack([points.real, points.imag], axis=-1)
+
+
+def fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least-squares a, b of target = a * source + b; source (k,), target (..., k), complex; a, b (...)."""
+    mean_s, mean_t = source.mean(), target.mean(axis=-1, keepdims=True)
+    centred = source - mean_s
+    a = ((target - mean_t) * centred.conj()).sum(-1) / (np.abs(centred) ** 2).sum()
+    return a, mean_t[..., 0] - a * mean_s
+
+
+def canonical_stable(landmarks: np.ndarray) -> np.ndarray:
+    """The person's own nose and eyes, complex (k,), canonical units: mean over the track after removing similarity.
+
+    `landmarks` (n, 68, 2). Frames seen from the front (widest eyes for their height) count most, since a turned head shortens x.
+    """
+    points = to_complex(landmarks)
+    eye = points[:, 45] - points[:, 36]
+    canonical = (points - points[:, 30:31]) / eye[:, None]
+    # A turned or lowered head shows a longer nose for the same eye distance.
+    length = np.abs(canonical[:, 33] - (canonical[:, 36] + canonical[:, 45]) / 2)
+    frontal = length <= np.quantile(length, 0.5) + 1e-9
+    mean = canonical[frontal][:, STABLE].mean(0)
+    for _ in range(2):
+        a, b = fit_similarity(mean, points[frontal][:, STABLE])
+        mean = ((points[frontal][:, STABLE] - b[:, None]) / a[:, None]).mean(0)
+    left, right = np.flatnonzero(STABLE == 36)[0], np.flatnonzero(STABLE == 45)[0]
+    unit = mean[right] - mean[left]
+    return (mean - (mean[left] + mean[right]) / 2) / unit
+
+
+def inner_gap(lips: np.ndarray) -> np.ndarray:
+    """Openings (..., 5) of the inner lips at the left corner, three pairs and the right corner; lips (..., 20) complex."""
+    gap = (lips[..., INNER_BOTTOM] - lips[..., INNER_TOP]).imag
+    return np.maximum(gap, 0.0)
+
+
+def _gap_at(lips: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """The opening (20,) at the x of every lip point of one frame, 0 at and beyond the inner corners."""
+    knots = ((lips[INNER_TOP] + lips[INNER_BOTTOM]) / 2).real
+    order = np.argsort(knots)
+    return np.interp(lips.real, knots[order], gap[order], left=0.0, right=0.0)
+
+
+def close_lips(lips: np.ndarray, gap: np.ndarray) -> np.ndarray:
+    """The lips (20,) of one frame brought together along the face: upper part down a little, lower part up the rest."""
+    local = _gap_at(lips, gap)
+    closed = lips.astype(complex).copy()
+    closed[UPPER] += 1j * UPPER_SHARE * local[UPPER]
+    closed[LOWER] -= 1j * (1 - UPPER_SHARE) * local[LOWER]
+    # An open mouth's corners sit lower than a closed one's.
+    closed[CORNERS] -= 1j * 0.2 * gap[2] * np.array([1, 1, 1, 1])
+    meet = (closed[INNER_TOP].imag + closed[INNER_BOTTOM].imag) / 2
+    closed[INNER_TOP[1:4]] = closed[INNER_TOP[1:4]].real + 1j * meet[1:4]
+    closed[INNER_BOTTOM[1:4]] = closed[INNER_BOTTOM[1:4]].real + 1j * meet[1:4]
+    return closed
+
+
+def _smooth_over_time(values: np.ndarray, times: np.ndarray, frames: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian mean of complex rows (n, k) over seconds, on irregular times, not across gaps of over half a second."""
+    result = np.empty_like(values)
+    cuts = np.flatnonzero(np.diff(times) > 0.5) + 1
+    for part in np.split(np.arange(len(times)), cuts):
+        low = np.searchsorted(times[part], times[part] - 3 * sigma)
+        high = np.searchsorted(times[part], times[part] + 3 * sigma, side="right")
+        for i, (a, b) in enumerate(zip(low, high)):
+            rows = part[a:b]
+            weight = np.exp(-0.5 * ((times[rows] - times[part[i]]) / sigma) ** 2)
+            result[part[i]] = weight @ values[rows] / weight.sum()
+    return result
+
+
+@dataclass(frozen=True)
+class PersonMouth:
+    """What the track tells about a person's mouth; row i belongs to row i of the track."""
+
+    stable: np.ndarray
+    """complex (k,): the person's nose and eyes in canonical units."""
+    base: np.ndarray
+    """complex (n, 20): closed lips, canonical, the source's own speech movements smoothed away."""
+    closed_gap: float
+    """The inner opening that the landmarks show when the mouth is shut, canonical units."""
+    range: float
+    """The opening that `MouthShape.opening` = 1 stands for, canonical units."""
+
+
+def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray, sigma: float = 0.35) -> PersonMouth:
+    """Learn a person's neutral mouth and range from a track: landmarks (n, 68, 2), times (n,) s, frames (n,).
+
+    `sigma` (seconds) is how long a lip posture must last to count as the person's own rather than as the old speech.
+    """
+    stable = canonical_stable(landmarks)
+    points = to_complex(landmarks)
+    a, b = fit_similarity(stable, points[:, STABLE])
+    lips = (points[:, LIPS] - b[:, None]) / a[:, None]
+    gap = inner_gap(lips)
+    low = float(np.quantile(gap[:, 2], 0.05))
+    closed_gap = low if low < 0.03 else 0.0
+    effective = np.maximum(gap - closed_gap, 0.0)
+    base = np.stack([close_lips(row, g) for row, g in zip(lips, effective)])
+    seen = float(np.quantile(effective[:, 2], 0.97))
+    widest = float(np.clip(max(seen, DEFAULT_RANGE), *RANGE_LIMITS))
+    return PersonMouth(stable, _smooth_over_time(base, np.asarray(times, float), frames, sigma), closed_gap, widest)
+
+
+@dataclass(frozen=True)
+class FrameMouth:
+    """One frame's source and target points. Complex crop coordinates unless said otherwise."""
+
+    a: complex
+    b: complex
+    source_lips: np.ndarray
+    target_lips: np.ndarray
+    source_jaw: np.ndarray
+    target_jaw: np.ndarray
+    source_gap: float
+    """Effective opening of the source's mouth, canonical units."""
+    target_gap: float
+
+    @property
+    def scale(self) -> float:
+        """Crop pixels in a canonical unit (the outer-eye distance)."""
+        return abs(self.a)
+
+    def to_canonical(self, points: np.ndarray) -> np.ndarray:
+        return (points - self.b) / self.a
+
+
+def locate(landmarks: np.ndarray, mouth: PersonMouth) -> tuple[complex, complex, np.ndarray, np.ndarray]:
+    """a, b of the frame's similarity, its lips (20,) canonical, and its effective gaps (5,). `landmarks` (68, 2)."""
+    points = to_complex(landmarks)
+    a, b = fit_similarity(mouth.stable, points[STABLE])
+    lips = (points[LIPS] - b) / a
+    return complex(a), complex(b), lips, np.maximum(inner_gap(lips) - mouth.closed_gap, 0.0)
+
+
+def shape_lips(base: np.ndarray, gap: float, width: float, closure: float) -> np.ndarray:
+    """Closed lips `base` (20,), canonical, opened by `gap`, rounded (width < 0) or spread (> 0), pressed by closure 0..1."""
+    left, right = base[12], base[16]
+    centre = (base[0] + base[6]).real / 2
+    spread = 1 + (0.10 * width if width > 0 else 0.24 * width) - 0.35 * gap
+    lips = centre + (base.real - centre) * spread + 1j * base.imag
+    half = max((right - left).real / 2, 1e-6)
+    u = np.clip((base.real - (left + right).real / 2) / half, -1, 1)
+    profile = (1 - u**2) ** 0.6
+    seam = np.interp(base.real, base[INNER_TOP].real, base[INNER_TOP].imag)
+    # Rounding pushes the lips forward, which a camera in front sees as fuller lips; pressing and spreading thin them.
+    fuller = 1 + 0.22 * max(-width, 0) - 0.10 * max(width, 0) - 0.22 * closure - 0.35 * gap
+    y = seam + (base.imag - seam) * fuller
+    y[UPPER] -= UPPER_SHARE * gap * profile[UPPER]
+    y[LOWER] += (1 - UPPER_SHARE) * gap * profile[LOWER]
+    y[CORNERS] += 0.2 * gap
+    return lips.real + 1j * y
+
+
+def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float, width: float, closure: float,
+          amount: float) -> FrameMouth:
+    """Source and target points of one frame.
+
+    `landmarks` (68, 2) in crop coordinates; `row` of the track; `opening` 0..1 (more under a strength above 1), `width`
+    -1..1, `closure` 0..1; `amount` 0..1 moves from the frame's own mouth (0) to the new one (1).
+    """
+    a, b, lips, gaps = locate(landmarks, mouth)
+    gap = opening * mouth.range
+    target = shape_lips(mouth.base[row], gap, width, closure)
+    target = lips + amount * (target - lips)
+    jaw = (to_complex(landmarks)[JAW] - b) / a
+    drop = JAW_SHARE * amount * (gap - gaps[2])
+    new_jaw = jaw + 1j * drop * JAW_WEIGHT
+    source_gap = float(gaps[2])
+    # Landmarks sit on the rim of the lips; a hair further out, no tooth sticks to a lip that closes.
+    inset = INSET * min(1.0, source_gap / 0.04)
+    lips = lips.copy()
+    lips[INNER_TOP[1:4]] -= 1j * inset
+    lips[INNER_BOTTOM[1:4]] += 1j * inset
+    return FrameMouth(a, b, a * lips + b, a * target + b, a * jaw + b, a * new_jaw + b, source_gap,
+                      source_gap + amount * (gap - source_gap))

@@ -1,0 +1,168 @@
+"""What shows between the lips: teeth, tongue and dark, from the person's own open-mouth frames, else drawn.
+
+Upper teeth belong to the skull and lower teeth and tongue to the jaw. So a reference picture's upper half is laid in place by
+the nose and eyes, whatever the lips do, and its lower half follows the lower lip; where a reference ends, a drawn cavity
+goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .geometry import INNER_BOTTOM, INNER_TOP
+
+TOOTH_REST = 0.018
+"""How far the upper incisors reach below the lip line of a mouth at rest (about 2 mm)."""
+
+
+def smoothstep(x: np.ndarray | float, low: float, high: float) -> np.ndarray:
+    t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def contour(points: np.ndarray, samples: int = 8) -> np.ndarray:
+    """Catmull-Rom curve through complex points (k,): ((k - 1) * samples + 1,)."""
+    padded = np.concatenate([[2 * points[0] - points[1]], points, [2 * points[-1] - points[-2]]])
+    t = np.arange(samples) / samples
+    p0, p1, p2, p3 = padded[:-3, None], padded[1:-2, None], padded[2:-1, None], padded[3:, None]
+    curve = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
+    return np.append(curve.reshape(-1), points[-1])
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The gap between the inner lips in canonical coordinates: upper and lower edge as functions of x."""
+
+    x: np.ndarray
+    top: np.ndarray
+    bottom: np.ndarray
+
+    @property
+    def centre(self) -> float:
+        return float(self.x[0] + self.x[-1]) / 2
+
+    @property
+    def half_width(self) -> float:
+        return max(float(self.x[-1] - self.x[0]) / 2, 1e-3)
+
+    @property
+    def gap(self) -> float:
+        return float((self.bottom - self.top).max())
+
+
+def opening_of(lips: np.ndarray) -> Opening:
+    """From lips (20,), complex canonical."""
+    top, bottom = contour(lips[INNER_TOP]), contour(lips[INNER_BOTTOM])
+    x = np.linspace(top.real.min(), top.real.max(), 48)
+    edges = []
+    for curve in (top, bottom):
+        order = np.argsort(curve.real)
+        edges.append(np.interp(x, curve.real[order], curve.imag[order]))
+    upper, lower = edges
+    middle = (upper + lower) / 2
+    return Opening(x, np.minimum(upper, middle), np.maximum(lower, middle))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A picture of the person with the mouth open: pixels (h, w, 3) float32, canonical -> pixels z = a c + b, its opening."""
+
+    pixels: np.ndarray
+    a: complex
+    b: complex
+    opening: Opening
+    brightness: np.ndarray
+    """RGB mean of the lips, to bring the reference to the light of another frame."""
+
+
+def lip_colour(pixels: np.ndarray, lips: np.ndarray) -> np.ndarray:
+    """Mean RGB of the lips themselves (not of what is between them); lips (20,) complex pixels. float32 (3,)."""
+    height, width = pixels.shape[:2]
+    mask = np.zeros((height, width), np.uint8)
+    outer = np.stack([lips[:12].real, lips[:12].imag], -1)
+    inner = np.stack([lips[12:].real, lips[12:].imag], -1)
+    cv2.fillPoly(mask, [np.rint(outer).astype(np.int32)], 1)
+    cv2.fillPoly(mask, [np.rint(inner).astype(np.int32)], 0)
+    return np.array(cv2.mean(pixels, mask)[:3], np.float32) if mask.any() else np.full(3, 110, np.float32)
+
+
+def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray) -> Reference:
+    """`lips` (20,) complex canonical; `pixels` any RGB array; a, b map canonical to its pixels."""
+    pixels = np.asarray(pixels, np.float32)
+    return Reference(pixels, a, b, opening_of(lips), lip_colour(pixels, a * lips + b))
+
+
+def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray, colour: np.ndarray,
+            teeth: np.ndarray | None) -> np.ndarray:
+    """The drawn mouth: dark, a tongue low in the middle, upper teeth where `teeth` (canonical depth below their edge) says.
+
+    `u` -1..1 across the mouth; `above`, `below`: canonical distance to the upper and the lower edge. (h, w, 3) float32.
+    """
+    light = float(np.clip(colour.mean(), 12, 200))
+    # Wet red flesh, whatever the lips' paint: hue fixed, light from the lips.
+    dark = np.array([0.23, 0.10, 0.09], np.float32) * light
+    flesh = np.array([1.02, 0.56, 0.52], np.float32) * light
+    depth = smoothstep(below, 0.0, 0.13)[..., None]
+    raised = ((1 - np.clip(np.abs(u), 0, 1) ** 2.2) * smoothstep(gap, 0.06, 0.14))[..., None]
+    picture = dark + (1 - depth) * raised * (flesh - dark) * 0.6
+    if teeth is not None:
+        enamel = np.array([1.0, 0.92, 0.82], np.float32) * min(1.28 * light, 215.0)
+        # Six teeth across, each a little rounded below and parted from the next by a soft shadow.
+        phase = np.abs(np.mod(np.sign(u) * np.abs(u) ** 0.9 * 3.4, 1.0) - 0.5) * 2
+        edge = smoothstep(teeth - 0.008 * phase**4, -0.007, 0.009)
+        parted = 1 - 0.16 * smoothstep(phase, 0.78, 1.0)
+        side = np.clip(1 - 0.85 * np.abs(u) ** 1.8, 0, 1)
+        shade = 0.55 + 0.45 * smoothstep(above, 0.0, 0.04)
+        weight = (edge * smoothstep(side, 0.1, 0.55))[..., None]
+        picture = picture + weight * (enamel * (side * shade * parted)[..., None] - picture)
+    return picture
+
+
+def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference, float]], colour: np.ndarray,
+          seam_y: float) -> np.ndarray:
+    """The inner mouth for complex canonical `points` (h, w): RGB float32 (h, w, 3).
+
+    `references` with weights 0..1, painted in order over a drawn mouth; `colour` (3,) is the frame's own lip colour, which
+    sets the light; `seam_y` the canonical height of the lip line at rest, where the teeth hang from.
+    """
+    x, y = points.real.astype(np.float32), points.imag.astype(np.float32)
+    top = np.interp(x, target.x, target.top).astype(np.float32)
+    bottom = np.interp(x, target.x, target.bottom).astype(np.float32)
+    above, below, gap = y - top, bottom - y, np.maximum(bottom - top, 1e-4)
+    u = (x - target.centre) / target.half_width
+    have = max((weight for _, weight in references), default=0.0)
+    curve = 0.03 * u**2
+    teeth = (seam_y + TOOTH_REST - curve) - y if have < 0.5 else None
+    picture = _cavity(u, above, below, gap, colour, teeth)
+    for reference, weight in references:
+        if weight <= 0:
+            continue
+        own = reference.opening
+        stretch = min(1.0, own.half_width / target.half_width)
+        xr = own.centre + (x - target.centre) * stretch * 0.97
+        top_r = np.interp(xr, own.x, own.top).astype(np.float32)
+        bottom_r = np.interp(xr, own.x, own.bottom).astype(np.float32)
+        inset = 0.006
+        # Skull-fixed, but a reference whose upper lip hangs lower has nothing to show above it.
+        y_upper = np.maximum(y, top_r + inset)
+        y_lower = bottom_r - inset - below * 0.98
+        share = smoothstep(above / gap, 0.5, 0.8)
+        fits = float(smoothstep(own.gap, 0.05, 0.11))
+        upper_ok = (1 - share * fits) * smoothstep(bottom_r - y_upper, inset * 0.5, inset * 0.5 + 0.02)
+        lower_ok = share * fits * smoothstep(y_lower - top_r, 0.0, 0.02)
+        gain = np.clip(colour / np.maximum(reference.brightness, 1), 0.6, 1.6)
+        parts = []
+        for yr in (y_upper, y_lower):
+            z = reference.a * (xr + 1j * yr) + reference.b
+            parts.append(cv2.remap(reference.pixels, z.real.astype(np.float32), z.imag.astype(np.float32),
+                                   cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+        total = np.clip(upper_ok + lower_ok, 1e-6, None)
+        mixed = (parts[0] * (upper_ok / total)[..., None] + parts[1] * (lower_ok / total)[..., None]) * gain
+        alpha = (np.clip(upper_ok + lower_ok, 0, 1) * weight)[..., None]
+        picture = picture + alpha * (mixed - picture)
+    # The lips' shadow, and the darkness of the corners.
+    shade = (0.72 + 0.28 * smoothstep(above, 0.0, 0.03)) * (1 - 0.45 * np.clip(np.abs(u), 0, 1) ** 4)
+    return np.clip(picture * shade[..., None], 0, 255)

@@ -1,0 +1,129 @@
+"""Smooth backward warps from moved points: one for what lies above the lip line, one for what lies below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .geometry import CORNERS, LOWER, UPPER, FrameMouth, to_real
+
+FIXED = np.array([1, 2, 14, 15, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 40, 41, 42, 45, 46, 47])
+"""Landmarks that a mouth never moves: upper jaw line, nose, eyes."""
+
+
+NECK = 0.32
+"""Over how much neck below the chin its movement dies out, canonical units: 1.5 times the slope of `smoothstep` times the
+largest drop (0.14) must stay below this, or the neck would fold."""
+
+
+def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Thin-plate spline through `values` (k, d) at `points` (k, 2), evaluated at `queries` (m, 2): (m, d) float32.
+
+    Coordinates should be of order 1. A whisper of smoothing keeps two nearly equal points from tearing the spline.
+    """
+    k = len(points)
+
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        square = ((a[:, None, :] - b[None, :, :]) ** 2).sum(-1)
+        return square * np.log(square + 1e-9)
+
+    system = np.zeros((k + 3, k + 3))
+    system[:k, :k] = kernel(points, points) + 1e-4 * np.eye(k)
+    system[:k, k] = system[k, :k] = 1
+    system[:k, k + 1:] = points
+    system[k + 1:, :k] = points.T
+    right = np.zeros((k + 3, values.shape[1]))
+    right[:k] = values
+    weights = np.linalg.solve(system, right).astype(np.float32)
+    queries = queries.astype(np.float32)
+    square = ((queries[:, None, 0] - points[None, :, 0].astype(np.float32)) ** 2
+              + (queries[:, None, 1] - points[None, :, 1].astype(np.float32)) ** 2)
+    return (square * np.log(square + 1e-9)) @ weights[:k] + weights[k] + queries @ weights[k + 1:]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Backward displacements on a coarse grid: a target pixel p shows the source's p + d(p). Pixels of the crop."""
+
+    upper: np.ndarray
+    """float32 (gh, gw, 2)."""
+    lower: np.ndarray
+    blended: np.ndarray
+    """Upper above the lip line, lower below, mixed beside the mouth where the two agree."""
+
+    def at(self, field: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+        """`field` for every pixel of `box` (x0, y0, x1, y1) of a crop of `size` (w, h): source positions (h, w, 2)."""
+        x0, y0, x1, y1 = box
+        gh, gw = field.shape[:2]
+        # Grid nodes sit on the crop's outermost pixel centres.
+        sx, sy = (gw - 1) / max(size[0] - 1, 1), (gh - 1) / max(size[1] - 1, 1)
+        matrix = np.array([[sx, 0, x0 * sx], [0, sy, y0 * sy]])
+        dense = cv2.warpAffine(field, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                               borderMode=cv2.BORDER_REPLICATE)
+        dense[..., 0] += np.arange(x0, x1, dtype=np.float32)
+        dense[..., 1] += np.arange(y0, y1, dtype=np.float32)[:, None]
+        return dense
+
+
+def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Target and source positions (k,) complex of the points that shape one field; `lips` are the lip indices it may use."""
+    source, target = mouth.source_lips, mouth.target_lips
+    jaw_s, jaw_t = mouth.source_jaw, mouth.target_jaw
+    fixed = landmarks[FIXED, 0] + 1j * landmarks[FIXED, 1]
+    middle = np.array([8, 9, 10])                                      # lower outer lip: right, middle, left
+    chin = np.array([10, 8, 6])
+    pairs = [(source[middle], target[middle], jaw_s[chin], jaw_t[chin], 0.5),
+             (source[[0, 6]], target[[0, 6]], jaw_s[[4, 12]], jaw_t[[4, 12]], 0.55)]
+    between_s = [s0 + t * (s1 - s0) for s0, _, s1, _, t in pairs]
+    # Skin between lip and jaw goes half with each, but a lip corner drags less cheek than its own movement.
+    between_t = [s0 + t * (s1 - s0) + (0.45 * (t0 - s0) + 0.5 * (t1 - s1)) for s0, t0, s1, t1, t in pairs]
+    centre = (fixed[FIXED == 33][0] + jaw_s[8]) / 2
+    # Two rings around the jaw hold the neck and the background, and keep the spline from swinging beyond them.
+    still = np.concatenate([centre + (jaw_s[3:14] - centre) * reach for reach in (1.5, 1.9)] + [fixed])
+    s = np.concatenate([source[lips], jaw_s[3:14], *between_s, still])
+    t = np.concatenate([target[lips], jaw_t[3:14], *between_t, still])
+    return t, s
+
+
+def _hold(shift: np.ndarray, grid: np.ndarray, mouth: FrameMouth) -> np.ndarray:
+    """`shift` (m, 2) brought to 0 below and beside the jaw, without folding: chin movement dies out over the neck."""
+    canonical = mouth.to_canonical(grid[:, 0] + 1j * grid[:, 1])
+    chin = mouth.to_canonical(mouth.target_jaw)[8]
+    reach = np.clip((canonical.imag - chin.imag) / NECK, 0, 1)
+    keep = 1 - reach * reach * (3 - 2 * reach)
+    return shift * keep[:, None]
+
+
+def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fields:
+    """The two fields of a frame for a crop of `size` (w, h); `landmarks` (68, 2) in crop coordinates."""
+    width, height = size
+    step = max(3.0, mouth.scale / 22)
+    gw, gh = int(np.ceil(width / step)) + 1, int(np.ceil(height / step)) + 1
+    xs, ys = np.linspace(0, width - 1, gw), np.linspace(0, height - 1, gh)
+    grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
+    origin = np.array([width / 2, height / 2])
+    unit = mouth.scale
+    fields = []
+    for lips in (np.concatenate([CORNERS, UPPER]), np.concatenate([CORNERS, LOWER])):
+        target, source = _controls(mouth, landmarks, lips)
+        shift = thin_plate((to_real(target) - origin) / unit, to_real(source - target), (grid - origin) / unit)
+        fields.append(_hold(shift, grid, mouth).reshape(gh, gw, 2).astype(np.float32))
+    upper, lower = fields
+    weight = above_lips(mouth, grid[:, 0] + 1j * grid[:, 1]).reshape(gh, gw, 1).astype(np.float32)
+    return Fields(upper, lower, weight * upper + (1 - weight) * lower)
+
+
+def above_lips(mouth: FrameMouth, points: np.ndarray) -> np.ndarray:
+    """1 above the lip line, 0 below, for complex crop points; the step is a pixel wide between the corners of the mouth
+    and widens beside them, where both fields say nearly the same."""
+    canonical = mouth.to_canonical(points)
+    lips = mouth.to_canonical(mouth.target_lips)
+    top, bottom = lips[[12, 13, 14, 15, 16]], lips[[12, 19, 18, 17, 16]]
+    x, line = top.real, (top.imag + bottom.imag) / 2
+    order = np.argsort(x)
+    distance = np.interp(canonical.real, x[order], line[order]) - canonical.imag
+    beside = np.maximum(np.maximum(x.min() - canonical.real, canonical.real - x.max()), 0)
+    soft = 0.7 / mouth.scale + 0.8 * beside
+    return np.clip(0.5 + distance / (2 * soft), 0, 1)

@@ -1,0 +1,196 @@
+"""Video files as streams of frames in their own pixel format, with their own timestamps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import av
+from av.error import FFmpegError
+
+from ..errors import MediaError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says about its picture. Sizes are of the stored picture; `display_size` applies the rotation."""
+
+    width: int
+    height: int
+    pix_fmt: str
+    frame_rate: Fraction
+    """Average frames a second; the frames' own timestamps are what counts."""
+    time_base: Fraction
+    rotation: int
+    """0, 90, 180 or 270 degrees counter-clockwise that a player turns the stored picture."""
+    sample_aspect_ratio: Fraction
+    color_primaries: int
+    color_trc: int
+    colorspace: int
+    color_range: int
+    """The four tags as H.273 code points (FFmpeg's numbers); 2 = unspecified, range 0 = unspecified, 1 = limited, 2 = full."""
+    frames: int
+    """An estimate for progress bars; 0 = unknown."""
+    duration: float
+    """Seconds, an estimate; 0 = unknown."""
+    codec: str
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """Width, height as shown."""
+        return (self.height, self.width) if self.rotation in (90, 270) else (self.width, self.height)
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One decoded frame: its number and its time from the first frame of the window."""
+
+    index: int
+    time: Fraction
+    """Seconds."""
+    pts: int
+    """The same in units of `VideoInfo.time_base`."""
+    frame: av.VideoFrame
+
+
+def open_media(file: Path | str | BinaryIO, what: str = "video") -> av.container.InputContainer:
+    """`av.open` with errors as `MediaError` sentences."""
+    if isinstance(file, (str, Path)):
+        path = Path(file)
+        if not path.exists():
+            raise MediaError(f"There is no file {path}: check the name of the {what}.")
+        if path.is_dir():
+            raise MediaError(f"{path} is a folder: name the {what} file in it.")
+        file = str(path)
+    else:
+        file.seek(0)
+    try:
+        # Names and titles in old files are in any encoding; none of them matters here.
+        return av.open(file, mode="r", metadata_errors="ignore")
+    except (FFmpegError, OSError) as error:
+        raise MediaError(f"{_name(file)} can't be read as {what} ({_reason(error)}): it is damaged, incomplete, or not a "
+                         f"media file; try to play it, or convert it to MP4.") from error
+
+
+def _name(file: object) -> str:
+    return file if isinstance(file, str) else "The given stream"
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0].rstrip(".")
+
+
+class VideoSource:
+    """A video file, or a part of it, that can be read frame by frame as often as needed.
+
+    `start` and `duration` (seconds; None = to the end) choose a window; frame 0 is the first frame at or after `start`.
+    Raises `MediaError` if the file is missing, not media, or has no picture.
+    """
+
+    def __init__(self, file: Path | str | BinaryIO, *, start: float | Fraction = 0,
+                 duration: float | Fraction | None = None) -> None:
+        self.file = file
+        self.start = Fraction(start)
+        self.duration = None if not duration else Fraction(duration)
+        self.damaged = 0
+        """Packets that could not be decoded in the last reading."""
+        with open_media(file) as container:
+            stream = self._stream(container)
+            first = None
+            for first in self._decode(container, stream):
+                break
+            if first is None:
+                raise MediaError(f"{_name(str(file))} has no picture that can be decoded: it is damaged or empty.")
+            self.info = _describe(container, stream, first)
+
+    def _stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+        streams = [s for s in container.streams.video if s.codec_context is not None
+                   and not int(getattr(s, "disposition", 0) or 0) & _ATTACHED]
+        if not streams:
+            kind = "only sound" if container.streams.audio else "no picture"
+            raise MediaError(f"{_name(str(self.file))} has {kind}: a video with a picture is needed.")
+        return streams[0]
+
+    def _decode(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[av.VideoFrame]:
+        """Every frame that can be decoded; damaged packets are counted and passed over."""
+        self.damaged = 0
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (FFmpegError, OSError) as error:
+                log.warning("%s ends early: %s", self.file, _reason(error))
+                self.damaged += 1
+                return
+            try:
+                yield from packet.decode()
+            except FFmpegError:
+                self.damaged += 1
+
+    def frames(self, threads: int = 0) -> Iterator[SourceFrame]:
+        """The frames of the window in order, decoded anew by each call. `threads` 0 = as many as the decoder likes."""
+        with open_media(self.file) as container:
+            stream = self._stream(container)
+            stream.thread_type = "AUTO"
+            if threads:
+                stream.codec_context.thread_count = threads
+            base = self.info.time_base
+            zero = stream.start_time if stream.start_time is not None else None
+            if self.start > 0:
+                zero = zero or 0
+                container.seek(int(self.start / base) + zero, stream=stream, backward=True)
+            step = max(1, round(1 / (self.info.frame_rate * base)))
+            origin, last, index = None, None, 0
+            for frame in self._decode(container, stream):
+                pts = frame.pts if frame.pts is not None else (0 if last is None else last + step)
+                if last is not None and pts <= last:
+                    pts = last + 1
+                if self.start > 0 and (pts - zero) * base < self.start:
+                    continue
+                last = pts
+                origin = pts if origin is None else origin
+                time = (pts - origin) * base
+                if self.duration is not None and time >= self.duration:
+                    return
+                yield SourceFrame(index, time, pts - origin, frame)
+                index += 1
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+_ATTACHED = 0x400
+"""FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
+
+
+def _describe(container: av.container.InputContainer, stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> VideoInfo:
+    rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+    base = stream.time_base or 1 / rate
+    duration = 0.0
+    if stream.duration:
+        duration = float(stream.duration * base)
+    elif container.duration:
+        duration = container.duration / 1_000_000
+    rotation = int(round(getattr(frame, "rotation", 0) or 0)) % 360
+    if rotation % 90:
+        log.warning("a rotation of %d degrees is kept in the file but not followed", rotation)
+        rotation = 0
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+    return VideoInfo(
+        width=frame.width, height=frame.height, pix_fmt=frame.format.name, frame_rate=Fraction(rate), time_base=Fraction(base),
+        rotation=rotation, sample_aspect_ratio=Fraction(aspect) or Fraction(1),
+        color_primaries=int(frame.color_primaries), color_trc=int(frame.color_trc), colorspace=int(frame.colorspace),
+        color_range=int(frame.color_range), frames=stream.frames or round(duration * rate), duration=duration,
+        codec=stream.codec_context.name)
