@@ -1,0 +1,44 @@
+# OpenLipSync: `make demo` dubs a real face, `make test` checks everything. Both set up .venv first and reuse it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   set up .venv, make a clip of a real face and dub it into demo/"
+	@echo "make test   set up .venv and run the whole test suite"
+	@echo "make lint   ruff"
+	@echo "make bench  the benchmarks (minutes)"
+	@echo "make clean  remove .venv, demo/ and caches"
+
+$(VENV)/.ready: requirements.txt constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --disable-pip-version-check --quiet -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.ready-test: $(VENV)/.ready requirements-test.txt
+	$(PY) -m pip install --disable-pip-version-check --quiet -r requirements-test.txt -c constraints.txt
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(PY) -m lipsync_core demo -o demo
+
+test: $(VENV)/.ready-test
+	$(PY) -m ruff check .
+	$(PY) -m pytest
+
+lint: $(VENV)/.ready-test
+	$(PY) -m ruff check .
+
+bench: $(VENV)/.ready
+	$(PY) benchmarks/transcode_ratio.py
+	$(PY) benchmarks/memory.py
+	$(PY) benchmarks/pixels.py
+	$(PY) benchmarks/faces.py
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
