@@ -107,14 +107,8 @@ class AudioTrack:
                 if skip >= frame.samples:
                     skip -= frame.samples
                     continue
-                if skip:
-                    data = frame.to_ndarray()
-                    channels = frame.layout.nb_channels
-                    data = data[:, skip:] if frame.format.is_planar else data[:, skip * channels:]
-                    cut = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), format=frame.format.name,
-                                                     layout=frame.layout.name)
-                    cut.sample_rate, skip, frame = frame.sample_rate, 0, cut
-                yield frame
+                yield _part(frame, skip, frame.samples) if skip else frame
+                skip = 0
 
     def _encoded(self, frames: Iterator[av.AudioFrame]) -> Iterator[tuple[float, list[av.Packet]]]:
         context = self.stream.codec_context
@@ -123,14 +117,27 @@ class AudioTrack:
         for frame in frames:
             frame.pts = None
             for piece in resampler.resample(frame):
-                if self._over(done / context.sample_rate):
-                    break
+                if self._limit is not None:
+                    left = round(self._limit * context.sample_rate) - done
+                    if left <= 0:
+                        break
+                    piece = _part(piece, 0, left) if left < piece.samples else piece
                 piece.pts, piece.time_base = done, Fraction(1, context.sample_rate)
                 done += piece.samples
                 yield done / context.sample_rate, list(self.stream.encode(piece))
             if self._over(done / context.sample_rate):
                 break
         yield done / context.sample_rate, list(self.stream.encode(None))
+
+
+def _part(frame: av.AudioFrame, begin: int, end: int) -> av.AudioFrame:
+    """Samples `begin` to `end` of a frame."""
+    step = 1 if frame.format.is_planar else frame.layout.nb_channels
+    data = np.ascontiguousarray(frame.to_ndarray()[:, begin * step:end * step])
+    layout = _LAYOUTS.get(frame.layout.nb_channels, frame.layout.name)
+    part = av.AudioFrame.from_ndarray(data, format=frame.format.name, layout=layout)
+    part.sample_rate = frame.sample_rate
+    return part
 
 
 def _encoder(output: av.container.OutputContainer, suffix: str, rate: int, layout: str) -> av.audio.stream.AudioStream:
