@@ -20,7 +20,7 @@ from .errors import FaceError, LipSyncError
 from .faces import FaceBackend, FaceRule, choose, create_backend
 from .faces.align import native_crop
 from .generators import create_generator
-from .media import Encoding, FrameView, SourceFrame, VideoSource, VideoWriter, check_target, own_frame
+from .media import Encoding, FrameView, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan
 from .threads import Background, Prefetch
 from .types import Drive, FaceTrack, Generator, GeneratorItem, Hooks, Person, Speech
 
@@ -104,6 +104,7 @@ def dub(video: Path | str, audio: Path | str | Speech, output: Path | str, optio
     source = VideoSource(video, start=options.start, duration=options.duration)
     speech = audio if isinstance(audio, Speech) else load_speech(audio, start=options.audio_start)
     check_target(output, given)
+    plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
     backend = create_backend(options.backend, options.device)
 
     analysis = analyse(source, backend, hooks, limit=speech.duration)

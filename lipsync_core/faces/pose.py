@@ -46,6 +46,6 @@ def estimate_pose(landmarks: np.ndarray) -> np.ndarray:
     # Roll first: turn the picture so that the face's x axis projects level.
     roll = np.arctan2(r2[:, 0], r1[:, 0])
     yaw = np.arctan2(-r3[:, 0], np.hypot(r1[:, 0], r2[:, 0]))
-    pitch = np.arctan2(r3[:, 1], r3[:, 2])
+    pitch = -np.arctan2(r3[:, 1], r3[:, 2])
     # The face's nose points to -z; a nose that moves to the picture's right is a turn to the right.
     return np.degrees(np.stack([-yaw, pitch, roll], 1)).astype(np.float32)

@@ -21,8 +21,8 @@ FOUND, LOST = 0.6, 0.35
 """Landmark confidence that a new face needs, and below which a followed one is lost."""
 JOIN_GAP = 1.0
 """Seconds that a person may be away and still be the same track, if they come back near where they were."""
-CUT = 22.0
-"""Mean difference of tiny pictures, 0..255, that suggests a new shot."""
+CUT = (25.0, 0.45)
+"""A new shot is suspected where tiny pictures differ by over 25 of 255 in over 45 % of their area."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Tracker:
     def _looks_cut(self, picture: Pixels) -> bool:
         tiny = picture.thumbnail(48).astype(np.float32).mean(-1)
         before, self._tiny = self._tiny, tiny
-        return before is not None and before.shape == tiny.shape and float(np.abs(tiny - before).mean()) > CUT
+        return before is not None and before.shape == tiny.shape and float((np.abs(tiny - before) > CUT[0]).mean()) > CUT[1]
 
     def _follow(self, frame: int, time: float, picture: Pixels, cut: bool) -> bool:
         """Move every live face on; True if one was lost."""

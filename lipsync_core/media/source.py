@@ -97,8 +97,9 @@ class VideoSource:
     def __init__(self, file: Path | str | BinaryIO, *, start: float | Fraction = 0,
                  duration: float | Fraction | None = None) -> None:
         self.file = file
-        self.start = Fraction(start)
-        self.duration = None if not duration else Fraction(duration)
+        # A float such as 0.4 means four tenths, not the binary number next to it.
+        self.start = Fraction(start).limit_denominator(1_000_000)
+        self.duration = None if not duration else Fraction(duration).limit_denominator(1_000_000)
         self.damaged = 0
         """Packets that could not be decoded in the last reading."""
         with open_media(file) as container:

@@ -136,7 +136,8 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     inside *= (x > target.x[0]) & (x < target.x[-1])
     colour = lip_colour(source, frame.source_lips)
     references = [(reference, 1.0)] if reference is not None else []
-    own = float(smoothstep(frame.source_gap / max(frame.target_gap, 1e-3), 0.45, 0.85)
+    # The frame's own teeth are the best lit there are, wherever it shows enough of them.
+    own = float(smoothstep(frame.source_gap / max(frame.target_gap, 1e-3), 0.25, 0.55)
                 * smoothstep(frame.source_gap, 0.03, 0.06))
     if own > 0:
         references.append((make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips)), own))

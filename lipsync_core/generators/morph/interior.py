@@ -109,13 +109,13 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
     raised = ((1 - np.clip(np.abs(u), 0, 1) ** 2.2) * smoothstep(gap, 0.06, 0.14))[..., None]
     picture = dark + (1 - depth) * raised * (flesh - dark) * 0.6
     if teeth is not None:
-        enamel = np.array([1.0, 0.92, 0.82], np.float32) * min(1.28 * light, 215.0)
+        enamel = np.array([1.0, 0.92, 0.82], np.float32) * min(1.5 * light, 225.0)
         # Six teeth across, each a little rounded below and parted from the next by a soft shadow.
         phase = np.abs(np.mod(np.sign(u) * np.abs(u) ** 0.9 * 3.4, 1.0) - 0.5) * 2
         edge = smoothstep(teeth - 0.008 * phase**4, -0.007, 0.009)
         parted = 1 - 0.16 * smoothstep(phase, 0.78, 1.0)
         side = np.clip(1 - 0.85 * np.abs(u) ** 1.8, 0, 1)
-        shade = 0.55 + 0.45 * smoothstep(above, 0.0, 0.04)
+        shade = 0.66 + 0.34 * smoothstep(above, 0.0, 0.03)
         weight = (edge * smoothstep(side, 0.1, 0.55))[..., None]
         picture = picture + weight * (enamel * (side * shade * parted)[..., None] - picture)
     return picture
