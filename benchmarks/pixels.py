@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import av
@@ -33,9 +34,10 @@ def main() -> None:
             change = np.random.default_rng(0).normal(0, 3, (400, 400, 3)).astype(np.float32)
             crop = np.array([[0.32, 0, -256], [0, 0.32, -96]])
             row = {"picture": f"{width}x{height} {pix_fmt}"}
-            for name, work in (("thumbnail 416", lambda v=view: v.thumbnail(416)), ("warp to 128", lambda v=view: v.warp(crop, (128, 128))),
-                               ("read 400x400", lambda v=view: v.region(box)), ("add 400x400", lambda v=view: v.add(box, change)),
-                               ("own frame", lambda f=frame: own_frame(f))):
+            jobs = {"thumbnail 416": partial(view.thumbnail, 416), "warp to 128": partial(view.warp, crop, (128, 128)),
+                    "read 400x400": partial(view.region, box), "add 400x400": partial(view.add, box, change),
+                    "own frame": partial(own_frame, frame)}
+            for name, work in jobs.items():
                 work()
                 begin = time.perf_counter()
                 for _ in range(20):

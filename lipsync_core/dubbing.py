@@ -17,7 +17,7 @@ from .analysis import Analysis, analyse, collect_references
 from .audio import load_speech
 from .compositing import lower_face_box, lower_face_mask, match_colour
 from .errors import FaceError, LipSyncError
-from .faces import FaceBackend, FaceRule, choose, create_backend
+from .faces import FaceRule, choose, create_backend
 from .faces.align import native_crop
 from .generators import create_generator
 from .media import Encoding, FrameView, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -9,153 +10,279 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from ..errors import MediaError
+from ..errors import MediaError, OutputError
 from ..types import AudioOriginal
 from .source import open_media
 
-_COPY = {".mp4": {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}, ".mov": {"aac", "mp3", "ac3", "alac", "pcm_s16le",
-         "pcm_s24le", "pcm_s32le", "pcm_f32le"}, ".webm": {"opus", "vorbis"}, ".avi": {"mp3", "mp2", "ac3", "pcm_s16le"}}
-_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-_COPY[".m4v"] = _COPY[".mp4"]
-_ENCODE = {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".webm": "libopus", ".mkv": "flac", ".avi": "libmp3lame"}
+log = logging.getLogger(__name__)
+
+_MP4 = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
+_PCM = {f"pcm_{kind}" for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f64le", "u8")}
+_COPY = {".mp4": _MP4, ".m4v": _MP4, ".mov": {"aac", "mp3", "ac3", "eac3", "alac"} | _PCM, ".webm": {"opus", "vorbis"},
+         ".mkv": _MP4 | _PCM | {"vorbis", "mp2", "dts", "truehd"}}
+"""What players of these containers play (a subset of what FFmpeg would write into them)."""
+_ENCODE = {".mp4": ("aac",), ".m4v": ("aac",), ".mov": ("aac",), ".webm": ("libopus", "libvorbis"), ".mkv": ("flac",)}
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+_BLOCK = 1024
+"""Samples that are encoded at once: what runs ahead of the picture stays short."""
+_SHORT = Fraction(1, 20)
+"""Seconds. A cut at packets shorter than this keeps the sync; longer ones (FLAC: up to 0.3 s) are encoded again."""
 
 
 class AudioTrack:
-    """Feeds one sound track to an output container a little ahead of the picture, reading as it goes.
+    """Feeds one sound track to an output container as the picture goes on, reading packet by packet.
 
-    The sound of `original.start` falls on the first frame. A stream copy starts and ends on whole packets (at most 26 ms of
-    AAC or MP3), an encoded one on the sample.
+    The sound of `original.start` falls on the first frame. A stream copy keeps the packets' own times (MP4 and MOV then start on
+    the sample by their edit list, Matroska on the first whole packet, PCM everywhere on the sample); an encoded track starts and
+    ends on the sample. With `copy=False` nothing is copied. Raises `MediaError` (the input), `OutputError` (no encoder).
     """
 
-    def __init__(self, original: AudioOriginal, output: av.container.OutputContainer, suffix: str) -> None:
-        self.original = original
+    def __init__(self, original: AudioOriginal, output: av.container.OutputContainer, suffix: str, *, copy: bool = True) -> None:
+        self.copied = False
+        """Whether the packets are the input's own."""
+        self._output, self._suffix = output, suffix
+        self._limit = None if original.duration is None else Fraction(original.duration)
+        self._pending: tuple[Fraction, list[av.Packet]] | None = None
         self._input: av.container.InputContainer | None = None
-        start = max(0.0, original.start)
-        if original.path is not None:
-            self._input = open_media(original.path, "audio")
-            streams = [s for s in self._input.streams.audio if s.codec_context is not None]
-            if not streams:
-                raise MediaError(f"{original.path} has no sound track: give a file with speech.")
-            stream = streams[0]
-            name = stream.codec_context.name
-            copy = suffix == ".mkv" or name in _COPY.get(suffix, ())
-            # A part cut out in the middle must start on the sample: packets would start it up to 26 ms early.
-            if copy and start == 0:
-                self.stream = output.add_stream_from_template(stream)
-                self._packets: Iterator[tuple[float, list[av.Packet]]] = self._copied(stream)
-            else:
-                channels = stream.codec_context.layout.nb_channels
-                self.stream = _encoder(output, suffix, stream.codec_context.sample_rate, _LAYOUTS.get(channels, "stereo"))
-                self._packets = self._encoded(self._decoded(stream, start))
-        else:
-            waveform = np.asarray(original.waveform, np.float32)
-            layout = _LAYOUTS.get(len(waveform), "stereo")
-            if layout == "stereo" and len(waveform) != 2:
-                waveform = np.repeat(waveform.mean(0, keepdims=True), 2, 0)
-            self.stream = _encoder(output, suffix, original.sample_rate, layout)
-            self._packets = self._encoded(_blocks(waveform, original.sample_rate, layout, start))
-        self._output = output
-        self._until = -1.0
-        self._limit = original.duration
-        self._done = False
+        self._name = str(original.path) if original.path is not None else "the given audio"
+        start = max(Fraction(0), Fraction(original.start))
+        if original.path is None:
+            rate = original.sample_rate
+            blocks, layout = _blocks(np.atleast_2d(np.asarray(original.waveform, np.float32)), rate, start)
+            self.stream = _encoder(output, suffix, rate, layout, "")
+            self._packets: Iterator[tuple[Fraction, list[av.Packet]]] = self._encoded(blocks)
+            return
+        self._input = open_media(original.path, "audio")
+        try:
+            self._packets = self._from_file(start, copy)
+        except BaseException:
+            self._input.close()
+            raise
 
-    def advance(self, until: float, end: float | None = None) -> None:
-        """Mux all sound before `until` seconds; with `end`, nothing from there on (the picture's end)."""
+    def _from_file(self, start: Fraction, copy: bool) -> Iterator[tuple[Fraction, list[av.Packet]]]:
+        streams = [s for s in self._input.streams.audio if s.codec_context is not None]
+        if not streams:
+            raise MediaError(f"{self._name} has no sound track: give a file with speech.")
+        stream = streams[0]
+        context = stream.codec_context
+        name = _codec_name(context)
+        first = _first_frame(self._name)
+        if first is None:
+            raise MediaError(f"{self._name} has a sound track that can't be decoded: convert it to WAV.")
+        if copy and name in _COPY.get(self._suffix, ()):
+            length = Fraction(first.samples, first.sample_rate)
+            # Formats with long packets are cut on the sample by encoding them again; PCM packets can simply be sliced.
+            if start == 0 or name in _PCM or length < _SHORT:
+                try:
+                    self.stream = self._output.add_stream_from_template(stream)
+                    self.copied = True
+                    return self._copy(stream, Fraction(first.pts or 0) * first.time_base, start, length, name in _PCM)
+                except ValueError:
+                    pass                                    # this build's muxer doesn't take the codec after all
+        layout = _LAYOUTS.get(first.layout.nb_channels, "stereo")
+        self.stream = _encoder(self._output, self._suffix, first.sample_rate, layout, name, first.format.bytes > 2)
+        return self._encoded(self._decoded(stream, start))
+
+    # -- feeding ---------------------------------------------------------------------------------------------------------
+
+    def advance(self, until: float | Fraction, end: float | Fraction | None = None) -> None:
+        """Mux all sound that starts before `until` seconds; with `end`, nothing from there on (the picture's end)."""
         if end is not None:
-            self._limit = end if self._limit is None else min(self._limit, end)
-        while not self._done and self._until < until:
-            try:
-                time, packets = next(self._packets)
-            except StopIteration:
-                self._done = True
+            self._limit = Fraction(end) if self._limit is None else min(self._limit, Fraction(end))
+        while True:
+            if self._pending is None:
+                self._pending = next(self._packets, None)
+            if self._pending is None or self._pending[0] >= until:
                 return
-            self._until = time
+            time, packets = self._pending
+            self._pending = None
             for packet in packets:
                 self._output.mux(packet)
 
     def close(self) -> None:
+        """Let go of the input file."""
         self._packets.close()
         if self._input is not None:
             self._input.close()
 
-    def _over(self, time: float) -> bool:
-        return self._limit is not None and time >= self._limit - 1e-6
+    def _left(self, time: Fraction) -> Fraction | None:
+        """Seconds that may still follow `time`; None = no limit."""
+        return None if self._limit is None else self._limit - time
 
-    def _copied(self, stream: av.audio.stream.AudioStream) -> Iterator[tuple[float, list[av.Packet]]]:
-        first = None
-        for packet in self._input.demux(stream):
-            if packet.dts is None:
+    def _demux(self, stream: av.audio.stream.AudioStream) -> Iterator[av.Packet]:
+        try:
+            yield from self._input.demux(stream)
+        except (FFmpegError, OSError) as error:
+            log.warning("the sound of %s ends early: %s", self._name, error)
+
+    # -- copying ---------------------------------------------------------------------------------------------------------
+
+    def _copy(self, stream: av.audio.stream.AudioStream, origin: Fraction, start: Fraction, length: Fraction,
+              pcm: bool) -> Iterator[tuple[Fraction, list[av.Packet]]]:
+        """Packets with times from `start` after `origin`, where the decoder's first sample is heard (not its priming)."""
+        edit_list, opus = self._suffix in (".mp4", ".m4v", ".mov"), _codec_name(stream.codec_context) == "opus"
+        rate = stream.codec_context.sample_rate
+        for packet in self._demux(stream):
+            if packet.pts is None or not packet.size:
                 continue
-            first = packet.dts if first is None else first
-            time = float((packet.dts - first) * packet.time_base)
-            if self._over(time):
+            base = packet.time_base
+            time = packet.pts * base - origin - start
+            duration = packet.duration * base if packet.duration else length
+            # An edit list hides what lies before 0; without one an early packet would shift the picture. Opus in Matroska has a
+            # field for its priming.
+            early = time < -Fraction(1, 1000) and not pcm
+            if early and (time + duration <= 0 if start and edit_list else not edit_list and (start or not opus)):
+                continue
+            yield time, []                                  # waits here until the picture has come this far
+            left = self._left(max(time, Fraction(0)))
+            if left is not None and left <= 0:
                 return
-            packet.pts = (packet.pts if packet.pts is not None else packet.dts) - first
-            packet.dts -= first
+            if pcm:
+                samples = round(duration * rate)
+                begin = max(0, -round(time * rate))
+                end = samples if left is None else min(samples, begin + round(left * rate))
+                if begin >= samples:
+                    continue
+                if begin or end < samples:
+                    packet, time = _slice(packet, begin, end, samples), max(time, Fraction(0))
+            dts = packet.dts if packet.dts is not None else packet.pts
+            delay = (packet.pts or 0) - (dts or 0) if not pcm else 0
+            packet.time_base, packet.pts = base, round(time / base)
+            packet.dts = packet.pts - delay
             packet.stream = self.stream
             yield time, [packet]
 
-    def _decoded(self, stream: av.audio.stream.AudioStream, start: float) -> Iterator[av.AudioFrame]:
-        rate = stream.codec_context.sample_rate
-        skip = round(start * rate)
-        for packet in self._input.demux(stream):
+    # -- encoding --------------------------------------------------------------------------------------------------------
+
+    def _decoded(self, stream: av.audio.stream.AudioStream, start: Fraction) -> Iterator[av.AudioFrame]:
+        """Frames from `start` on, counted in samples from the first one, as `audio.load_speech` counts them."""
+        skip: int | None = None
+        for packet in self._demux(stream):
             try:
                 frames = packet.decode()
             except FFmpegError:
                 continue
             for frame in frames:
+                skip = round(start * frame.sample_rate) if skip is None else skip
                 if skip >= frame.samples:
                     skip -= frame.samples
                     continue
-                yield _part(frame, skip, frame.samples) if skip else frame
+                for at in range(skip, frame.samples, _BLOCK):
+                    yield _part(frame, at, min(at + _BLOCK, frame.samples))
                 skip = 0
 
-    def _encoded(self, frames: Iterator[av.AudioFrame]) -> Iterator[tuple[float, list[av.Packet]]]:
+    def _encoded(self, frames: Iterator[av.AudioFrame]) -> Iterator[tuple[Fraction, list[av.Packet]]]:
         context = self.stream.codec_context
-        resampler = av.AudioResampler(format=context.format.name, layout=context.layout.name, rate=context.sample_rate)
-        done = 0
-        for frame in frames:
-            frame.pts = None
-            for piece in resampler.resample(frame):
-                if self._limit is not None:
-                    left = round(self._limit * context.sample_rate) - done
-                    if left <= 0:
+        rate, done = context.sample_rate, 0
+        resampler, given = None, None
+        for frame in _then_none(frames):
+            kind = None if frame is None else (frame.format.name, frame.layout.name, frame.sample_rate)
+            pieces = []
+            if resampler is not None and kind != given:               # the end, or broadcast sound that changes its format
+                pieces += [p for p in resampler.resample(None) if p is not None]
+            if frame is not None:
+                if kind != given:
+                    resampler = av.AudioResampler(format=context.format.name, layout=context.layout.name, rate=rate)
+                    given = kind
+                frame.pts = None
+                pieces += resampler.resample(frame)
+            for piece in pieces:
+                begin = Fraction(done, rate)
+                yield begin, []                             # waits here until the picture has come this far
+                left = self._left(begin)
+                if left is not None and round(left * rate) < piece.samples:
+                    if round(left * rate) <= 0:
                         break
-                    piece = _part(piece, 0, left) if left < piece.samples else piece
-                piece.pts, piece.time_base = done, Fraction(1, context.sample_rate)
+                    piece = _part(piece, 0, round(left * rate))
+                piece.pts, piece.time_base = done, Fraction(1, rate)
                 done += piece.samples
-                yield done / context.sample_rate, list(self.stream.encode(piece))
-            if self._over(done / context.sample_rate):
+                yield begin, list(self.stream.encode(piece))
+            left = self._left(Fraction(done, rate))
+            if left is not None and left * rate < 1:
                 break
-        yield done / context.sample_rate, list(self.stream.encode(None))
+        yield Fraction(done, rate), list(self.stream.encode(None))
+
+
+def _then_none(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame | None]:
+    yield from frames
+    yield None
+
+
+def _codec_name(context: av.audio.codeccontext.AudioCodecContext) -> str:
+    """The format's name, whichever of FFmpeg's decoders (mp3float, libopus) was picked for it."""
+    name = getattr(context.codec, "canonical_name", None) or context.name
+    return {"mp3float": "mp3", "mp2float": "mp2", "libopus": "opus", "libvorbis": "vorbis", "dca": "dts"}.get(name, name)
+
+
+def _first_frame(path: str) -> av.AudioFrame | None:
+    """The first frame that the decoder gives: its time is where the sound starts, behind the codec's priming."""
+    with open_media(path, "audio") as container:
+        try:
+            for packet in container.demux(next(s for s in container.streams.audio if s.codec_context is not None)):
+                try:
+                    for frame in packet.decode():
+                        return frame
+                except FFmpegError:
+                    continue
+        except (FFmpegError, OSError):
+            pass                                                      # no sound can be had: None says so
+    return None
+
+
+def _slice(packet: av.Packet, begin: int, end: int, samples: int) -> av.Packet:
+    """Samples `begin` to `end` of the `samples` in a PCM packet."""
+    step = packet.size // samples
+    return av.Packet(bytes(packet)[begin * step:end * step])
 
 
 def _part(frame: av.AudioFrame, begin: int, end: int) -> av.AudioFrame:
-    """Samples `begin` to `end` of a frame."""
-    step = 1 if frame.format.is_planar else frame.layout.nb_channels
+    """Samples `begin` to `end` of a frame, in a layout with a name (files often give only a number of channels)."""
+    channels = frame.layout.nb_channels
+    step = 1 if frame.format.is_planar else channels
     data = np.ascontiguousarray(frame.to_ndarray()[:, begin * step:end * step])
-    layout = _LAYOUTS.get(frame.layout.nb_channels, frame.layout.name)
-    part = av.AudioFrame.from_ndarray(data, format=frame.format.name, layout=layout)
+    name = frame.layout.name
+    part = av.AudioFrame.from_ndarray(data, format=frame.format.name, layout=_LAYOUTS.get(channels, name))
     part.sample_rate = frame.sample_rate
     return part
 
 
-def _encoder(output: av.container.OutputContainer, suffix: str, rate: int, layout: str) -> av.audio.stream.AudioStream:
-    name = _ENCODE.get(suffix, "flac")
-    if name == "libopus" and rate not in (8000, 12000, 16000, 24000, 48000):
-        rate = 48000
-    stream = output.add_stream(name, rate=rate, layout=layout)
-    if name in ("aac", "libmp3lame"):
-        # Transparent for speech and music; low sample rates can't carry as many bits.
-        stream.bit_rate = min(96_000, 4 * rate) * max(1, stream.codec_context.layout.nb_channels)
-    return stream
+def _encoder(output: av.container.OutputContainer, suffix: str, rate: int, layout: str, source: str,
+             deep: bool = False) -> av.audio.stream.AudioStream:
+    """An encoder's stream at the given rate and layout, or the nearest rate above that it can do.
+
+    `source` is the codec the sound comes from: FLAC and ALAC stay what they are where the container has them.
+    """
+    names = _ENCODE.get(suffix, ("flac",))
+    if source in ("flac", "alac") and source in _COPY.get(suffix, ()):
+        names = (source, *names)
+    for name in names:
+        if name not in av.codecs_available:
+            continue
+        codec = av.Codec(name, "w")
+        rates = sorted(codec.audio_rates or [])
+        if rates and rate not in rates:
+            rate = next((r for r in rates if r >= rate), rates[-1])
+        stream = output.add_stream(name, rate=rate, layout=layout)
+        if name == "aac":
+            # Transparent for speech and music; low sample rates can't carry as many bits.
+            stream.bit_rate = min(96_000, 4 * rate) * max(1, stream.codec_context.layout.nb_channels)
+        if deep and name == "flac":
+            stream.codec_context.format = "s32"                       # stored as 24 bits
+        return stream
+    raise OutputError(f"There is no encoder for the sound of a {suffix} file in this PyAV ({', '.join(names)}): write an .mkv.")
 
 
-def _blocks(waveform: np.ndarray, rate: int, layout: str, start: float) -> Iterator[av.AudioFrame]:
-    for at in range(round(start * rate), waveform.shape[1], rate):
-        block = np.ascontiguousarray(np.clip(waveform[:, at:at + rate], -1, 1))
-        frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
-        frame.sample_rate = rate
-        yield frame
+def _blocks(waveform: np.ndarray, rate: int, start: Fraction) -> tuple[Iterator[av.AudioFrame], str]:
+    """A host's samples (channels, n) as frames, and their layout; odd channel counts are mixed to stereo."""
+    layout = _LAYOUTS.get(len(waveform))
+    mixed = layout is None
 
+    def frames() -> Iterator[av.AudioFrame]:
+        for at in range(round(start * rate), waveform.shape[1], _BLOCK):
+            block = np.nan_to_num(waveform[:, at:at + _BLOCK], nan=0.0)
+            block = np.repeat(block.mean(0, keepdims=True), 2, 0) if mixed else block
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(np.clip(block, -1, 1)), format="fltp", layout=layout or "stereo")
+            frame.sample_rate = rate
+            yield frame
 
+    return frames(), layout or "stereo"

@@ -104,9 +104,7 @@ class VideoSource:
         """Packets that could not be decoded in the last reading."""
         with open_media(file) as container:
             stream = self._stream(container)
-            first = None
-            for first in self._decode(container, stream):
-                break
+            first = next(self._decode(container, stream), None)
             if first is None:
                 raise MediaError(f"{_name(str(file))} has no picture that can be decoded: it is damaged or empty.")
             self.info = _describe(container, stream, first)

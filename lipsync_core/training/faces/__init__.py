@@ -1,0 +1,1 @@
+"""Recipe of the built-in face models: teacher labels, augmentation, training, evaluation."""
