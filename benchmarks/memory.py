@@ -19,15 +19,15 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 from lipsync_core import DubOptions, Encoding, dub
-report = dub(sys.argv[1], sys.argv[2], sys.argv[3], DubOptions(encoding=Encoding(preset="ultrafast")))
+report = dub(sys.argv[1], sys.argv[2], sys.argv[3], DubOptions(encoding=Encoding(preset=sys.argv[4])))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(report.frames, report.dubbed, peak * (1 if sys.platform == "darwin" else 1024))
 """
 
 
-def peak(clip: Path, audio: Path, target: Path) -> tuple[int, int, int]:
+def peak(clip: Path, audio: Path, target: Path, preset: str) -> tuple[int, int, int]:
     """Frames, dubbed frames, peak resident bytes."""
-    run = subprocess.run([sys.executable, "-c", CHILD, str(clip), str(audio), str(target)], capture_output=True, text=True,
+    run = subprocess.run([sys.executable, "-c", CHILD, str(clip), str(audio), str(target), preset], capture_output=True, text=True,
                          check=True, cwd=Path(__file__).resolve().parent.parent)
     frames, dubbed, size = (int(v) for v in run.stdout.split())
     return frames, dubbed, size
@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--4k", action="store_true", dest="large")
     parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--preset", default="", help="the encoder's (default: its default, medium)")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     cases = [(3840, 2160, 60.0)] if chosen.large else [(1280, 720, chosen.seconds), (1280, 720, 10 * chosen.seconds)]
@@ -46,7 +47,7 @@ def main() -> None:
         for width, height, seconds in cases:
             clip = make_clip(work / f"{height}_{seconds:g}.mp4", width, height, seconds)
             audio = make_speech(work / "speech.wav", seconds)
-            frames, dubbed, size = peak(clip, audio, work / "out.mp4")
+            frames, dubbed, size = peak(clip, audio, work / "out.mp4", chosen.preset)
             rows.append({"size": f"{width}x{height}", "seconds": seconds, "frames": frames, "dubbed": dubbed, "peak_bytes": size})
             sys.stdout.write(f"{width}x{height} {seconds:5.0f} s  {frames} frames, {dubbed} dubbed  peak {size / 2**20:.0f} MiB\n")
     if len(rows) == 2:

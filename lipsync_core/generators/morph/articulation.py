@@ -15,6 +15,12 @@ from ...dsp import band_levels, hz_to_mel, mel_to_hz, speech_activity
 
 BANDS = 40
 RATE = 100.0
+DEPTH, CURVE = 33.0, 1.5
+"""How many dB under the loudest vowels the mouth is shut, and the power of the way there."""
+MURMUR = 18.0
+"""dB by which the voice bar of a shut mouth outweighs everything above 500 Hz."""
+LEAD = 0.03
+"""Seconds that mouths move ahead of the sound they make (median over the clips with sound of their own)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class BandArticulation:
         top = float(np.quantile(vowel[speaking], 0.92))
         # Loudness drifts: the scale follows the neighbourhood of two seconds, but never far from the recording's own.
         near = np.clip(_smooth(_running_max(np.where(speaking, vowel, top - 30), 0.8), 0.5), top - 8, top + 4)
-        opening = np.clip((vowel - near + 21) / 21, 0, 1.15) ** 1.5
+        opening = np.clip((vowel - near + DEPTH) / DEPTH, 0, 1.15) ** CURVE
         fricative = np.clip((band(3500, 7600) - vowel - 0) / 12, 0, 1)
         opening = _smooth(opening * (1 - 0.6 * fricative) * active, 0.022)
         spread = _smooth(band(1700, 3200) - band(400, 1000), 0.03)
@@ -67,12 +73,12 @@ class BandArticulation:
         scale = float(np.std(spread[voiced])) + 3.0 if voiced.any() else 6.0
         width = _smooth(np.tanh((spread - middle) / scale) * active * np.clip((vowel - near + 22) / 14, 0, 1), 0.035)
         # A shut mouth lets low murmur through but hardly anything above.
-        murmur = band(120, 350) - _smooth(band(700, 3000), 0.012)
-        shut = np.clip((murmur - 14) / 10, 0, 1) * np.clip((near - vowel - 6) / 8, 0, 1)
+        murmur = band(120, 350) - _smooth(band(500, 7600), 0.012)
+        shut = np.clip((murmur - MURMUR) / 10, 0, 1) * np.clip((near - vowel - 10) / 10, 0, 1)
         closure = _smooth(np.clip(shut, 0, 1) * active, 0.02)
         opening = np.clip(opening * (1 - 0.9 * closure), 0, 1)
         grid = np.arange(len(levels)) / RATE
-        times = np.asarray(times, np.float64)
+        times = np.asarray(times, np.float64) + LEAD
         return MouthShape(*(np.interp(times, grid, curve, left=0.0, right=0.0).astype(np.float32)
                             for curve in (opening, width, closure, active)))
 

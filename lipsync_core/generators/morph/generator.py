@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Person, Speech
-from .articulation import Articulation, BandArticulation, MouthShape
+from .articulation import Articulation, BandArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, lip_colour, make_reference, opening_of, paint, smoothstep
 from .warp import above_lips, solve
@@ -23,17 +23,16 @@ class MorphState:
     """What `start` found out; nothing in it changes afterwards."""
 
     mouth: PersonMouth
-    curve: MouthShape
+    curve: np.ndarray
+    """float32 (4, m): opening, width, closure, activity at `CURVE_RATE`."""
     reference: Reference | None
     drive: Drive
 
-    def shape_at(self, time: float) -> tuple[float, float, float, float]:
-        """opening, width, closure, activity at `time` seconds into the speech."""
-        position = time * CURVE_RATE
-        grid = np.arange(len(self.curve.opening))
-        opening, width, closure, activity = (float(np.interp(position, grid, values)) for values in (
-            self.curve.opening, self.curve.width, self.curve.closure, self.curve.activity))
-        return opening, width, closure, activity
+    def shape_at(self, time: float) -> np.ndarray:
+        """opening, width, closure, activity (4,) at `time` seconds into the speech; the ends hold."""
+        position = min(max(time * CURVE_RATE, 0.0), self.curve.shape[1] - 1.0)
+        i = min(int(position), self.curve.shape[1] - 2)
+        return self.curve[:, i] + (position - i) * (self.curve[:, i + 1] - self.curve[:, i])
 
 
 class MorphGenerator:
@@ -48,7 +47,8 @@ class MorphGenerator:
         track = person.track
         mouth = study_person(track.landmarks, track.times, track.frames)
         times = np.arange(int(len(speech.samples) / SPEECH_RATE * CURVE_RATE) + 2) / CURVE_RATE
-        curve = self.articulation(speech.samples, times)
+        shape = self.articulation(speech.samples, times)
+        curve = np.stack([shape.opening, shape.width, shape.closure, shape.activity])
         return MorphState(mouth, curve, _best_reference(person, mouth), drive)
 
     def generate(self, batch: Sequence[GeneratorItem], state: MorphState) -> list[GeneratedFace]:
@@ -56,7 +56,7 @@ class MorphGenerator:
 
     def _one(self, item: GeneratorItem, state: MorphState) -> GeneratedFace:
         crop = item.crop
-        opening, width, closure, activity = state.shape_at(item.time)
+        opening, width, closure, activity = (float(v) for v in state.shape_at(item.time))
         drive = state.drive
         amount = item.activation
         if drive.silence == "keep":
