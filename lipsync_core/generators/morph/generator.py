@@ -38,7 +38,7 @@ class MorphState:
 class MorphGenerator:
     """See `types.Generator`. Needs no weights, no GPU; `articulation` turns speech into mouth shapes."""
 
-    spec = GeneratorSpec(name="morph", crop="native", references=4, batch_size=1)
+    spec = GeneratorSpec(name="morph", crop="native", references=1, batch_size=1)
 
     def __init__(self, articulation: Articulation | None = None) -> None:
         self.articulation = articulation or BandArticulation()

@@ -31,7 +31,8 @@ DEFAULT_RANGE = 0.17
 """Widest inner-lip opening of ordinary speech over the outer-eye distance, for people whose clip shows none of theirs."""
 RANGE_LIMITS = (0.12, 0.24)
 INSET = 0.012
-"""Canonical width of the lips' rim that a warp leaves out where the source's mouth is open."""
+"""Canonical width of the lips' rim that a warp leaves out: where the source's mouth is open, so that no tooth sticks to a lip
+that closes; where the target's is, so that the dark line between shut lips does not rim them when they part."""
 JAW_WEIGHT = np.array([0, 0, 0.04, 0.16, 0.36, 0.6, 0.82, 0.96, 1, 0.96, 0.82, 0.6, 0.36, 0.16, 0.04, 0, 0])
 """How much of the chin's drop each jaw point takes: the jaw turns about its hinge under the ears."""
 
@@ -214,8 +215,8 @@ def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float
     drop = JAW_SHARE * amount * (gap - gaps[2])
     new_jaw = jaw + 1j * drop * JAW_WEIGHT
     source_gap = float(gaps[2])
-    # Landmarks sit on the rim of the lips; a hair further out, no tooth sticks to a lip that closes.
-    inset = INSET * min(1.0, source_gap / 0.04)
+    rim = max(INSET, 1.3 / abs(a))                                     # a picture is never sharper than its pixels
+    inset = rim * max(min(1.0, source_gap / 0.04), min(1.0, amount * max(gap - source_gap, 0) / 0.04))
     lips = lips.copy()
     lips[INNER_TOP[1:4]] -= 1j * inset
     lips[INNER_BOTTOM[1:4]] += 1j * inset

@@ -104,10 +104,10 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
     light = float(np.clip(colour.mean(), 12, 200))
     # Wet red flesh, whatever the lips' paint: hue fixed, light from the lips.
     dark = np.array([0.23, 0.10, 0.09], np.float32) * light
-    flesh = np.array([1.02, 0.56, 0.52], np.float32) * light
+    flesh = np.array([0.86, 0.44, 0.41], np.float32) * light
     depth = smoothstep(below, 0.0, 0.13)[..., None]
     raised = ((1 - np.clip(np.abs(u), 0, 1) ** 2.2) * smoothstep(gap, 0.06, 0.14))[..., None]
-    picture = dark + (1 - depth) * raised * (flesh - dark) * 0.6
+    picture = dark + (1 - depth) * raised * (flesh - dark) * 0.5
     if teeth is not None:
         enamel = np.array([1.0, 0.92, 0.82], np.float32) * min(1.5 * light, 225.0)
         # Six teeth across, each a little rounded below and parted from the next by a soft shadow.

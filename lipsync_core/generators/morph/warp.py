@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .geometry import CORNERS, LOWER, UPPER, FrameMouth, to_real
+from .geometry import CORNERS, INSET, LOWER, UPPER, FrameMouth, to_real
 
 FIXED = np.array([1, 2, 14, 15, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 40, 41, 42, 45, 46, 47])
 """Landmarks that a mouth never moves: upper jaw line, nose, eyes."""
@@ -67,9 +67,14 @@ class Fields:
         return dense
 
 
-def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Target and source positions (k,) complex of the points that shape one field; `lips` are the lip indices it may use."""
-    source, target = mouth.source_lips, mouth.target_lips
+def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Target and source positions (k,) complex of the points that shape one field; `lips` are the lip indices it may use, `side`
+    is -1 for the upper one, 1 for the lower."""
+    source, target = mouth.source_lips.copy(), mouth.target_lips
+    # The corners of an open mouth are dark: each sheet takes them from the lip above or below, so that they shut as well.
+    closing = max(0.0, 1 - mouth.target_gap / max(mouth.source_gap, 1e-3))
+    rim = 1.5 * INSET * min(1.0, mouth.source_gap / 0.04) * closing
+    source[[12, 16]] += mouth.a * rim * np.array([-1 + 1j * side, 1 + 1j * side])
     jaw_s, jaw_t = mouth.source_jaw, mouth.target_jaw
     fixed = landmarks[FIXED, 0] + 1j * landmarks[FIXED, 1]
     middle = np.array([8, 9, 10])                                      # lower outer lip: right, middle, left
@@ -106,8 +111,8 @@ def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fi
     origin = np.array([width / 2, height / 2])
     unit = mouth.scale
     fields = []
-    for lips in (np.concatenate([CORNERS, UPPER]), np.concatenate([CORNERS, LOWER])):
-        target, source = _controls(mouth, landmarks, lips)
+    for lips, side in ((UPPER, -1), (LOWER, 1)):
+        target, source = _controls(mouth, landmarks, np.concatenate([CORNERS, lips]), side)
         shift = thin_plate((to_real(target) - origin) / unit, to_real(source - target), (grid - origin) / unit)
         fields.append(_hold(shift, grid, mouth).reshape(gh, gw, 2).astype(np.float32))
     upper, lower = fields

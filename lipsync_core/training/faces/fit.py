@@ -121,7 +121,8 @@ def _loop(network: nn.Module, batches: Iterator, step_loss, minutes: float, rate
             optimiser.step()
             average.update(network, step)
             step += 1
-            running = float(loss) if step == 1 else 0.98 * running + 0.02 * float(loss)
+            value = float(loss.detach())
+            running = value if step == 1 else 0.98 * running + 0.02 * value
             if time.monotonic() - last > 60:
                 last = time.monotonic()
                 log.info("step %d, %.0f %% of the time, loss %.4f", step, 100 * done, running)
