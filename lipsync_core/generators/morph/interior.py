@@ -76,6 +76,9 @@ class Reference:
     opening: Opening
     brightness: np.ndarray
     """RGB mean of the lips, to bring the reference to the light of another frame."""
+    lower: float
+    """0..1: how sure it is that the lower half shows what belongs to the jaw. Teeth from lip to lip are the upper ones' all
+    the way as far as anybody can tell, and moved with the jaw they would be seen twice."""
 
 
 def lip_colour(pixels: np.ndarray, lips: np.ndarray) -> np.ndarray:
@@ -92,7 +95,17 @@ def lip_colour(pixels: np.ndarray, lips: np.ndarray) -> np.ndarray:
 def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray) -> Reference:
     """`lips` (20,) complex canonical; `pixels` any RGB array; a, b map canonical to its pixels."""
     pixels = np.asarray(pixels, np.float32)
-    return Reference(pixels, a, b, opening_of(lips), lip_colour(pixels, a * lips + b))
+    opening = opening_of(lips)
+    middle = np.abs(opening.x - opening.centre) < 0.5 * opening.half_width
+    x, top, bottom = opening.x[middle], opening.top[middle], opening.bottom[middle]
+    bright = []
+    for low, high in ((0.15, 0.4), (0.6, 0.85)):
+        share = np.linspace(low, high, 4)[:, None]
+        z = a * (x + 1j * (top + share * (bottom - top))) + b
+        bright.append(float(cv2.remap(pixels, z.real.astype(np.float32), z.imag.astype(np.float32), cv2.INTER_LINEAR,
+                                      borderMode=cv2.BORDER_REPLICATE).mean()))
+    lower = float(smoothstep(opening.gap, 0.05, 0.11)) * (1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)))
+    return Reference(pixels, a, b, opening, lip_colour(pixels, a * lips + b), lower)
 
 
 def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray, colour: np.ndarray,
@@ -148,11 +161,10 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
         inset = 0.006
         # Skull-fixed, but a reference whose upper lip hangs lower has nothing to show above it.
         y_upper = np.maximum(y, top_r + inset)
-        y_lower = bottom_r - inset - below * 0.98
+        y_lower = bottom_r - 3 * inset - below * 0.98
         share = smoothstep(above / gap, 0.5, 0.8)
-        fits = float(smoothstep(own.gap, 0.05, 0.11))
-        upper_ok = (1 - share * fits) * smoothstep(bottom_r - y_upper, inset * 0.5, inset * 0.5 + 0.02)
-        lower_ok = share * fits * smoothstep(y_lower - top_r, 0.0, 0.02)
+        upper_ok = (1 - share * reference.lower) * smoothstep(bottom_r - y_upper, inset * 0.5, inset * 0.5 + 0.02)
+        lower_ok = share * reference.lower * smoothstep(y_lower - top_r, 0.0, 0.02)
         gain = np.clip(colour / np.maximum(reference.brightness, 1), 0.6, 1.6)
         parts = []
         for yr in (y_upper, y_lower):

@@ -13,7 +13,7 @@ from ...faces.geometry import eye_distance, mouth_opening
 from ...media import FrameView, VideoSource
 from ...pixels import ArrayPixels
 from ...types import Pixels
-from .data import is_held_out, thumbnails
+from .data import is_held_out, load_backgrounds
 
 
 def pictures_of(file: Path, wanted: Iterable[int]) -> Iterable[tuple[int, Pixels]]:
@@ -87,9 +87,8 @@ def false_faces(backend: FaceBackend, pictures: Iterable[Pixels]) -> float:
 
 
 def faceless(labels: Path) -> list[Pixels]:
-    """The pictures of the label folder in which no teacher found a face."""
-    return [ArrayPixels(image) for file in sorted(labels.glob("negative__*.thumbs.npz")) for image, boxes in thumbnails(file)
-            if not len(boxes)]
+    """Pictures without a face that nothing was taught on: what surrounds the faces of the held-out clips and stills."""
+    return [ArrayPixels(image) for image in load_backgrounds(labels, held_out=True)]
 
 
 def _covers(found: np.ndarray, truth: np.ndarray) -> bool:
