@@ -36,7 +36,7 @@ def analyse(source: VideoSource, backend: FaceBackend, hooks: Hooks, *, limit: f
     total = source.info.frames
     if limit is not None and source.info.duration > limit:
         total = round(limit * source.info.frame_rate)
-    with Prefetch(source.frames(), 4) as frames:
+    with Prefetch(source.frames(), 2) as frames:
         for item in frames:
             hooks.check_interrupt()
             if limit is not None and item.time >= limit:

@@ -114,7 +114,7 @@ def dub(video: Path | str, audio: Path | str | Speech, output: Path | str, optio
 
     dubbed = 0
     writer = VideoWriter(output, source.info, options.encoding, audio=speech.original, warn=hooks.warn)
-    with writer, Background(lambda item: writer.write(*item), 4) as encode, Prefetch(source.frames(), 4) as frames:
+    with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
         for item in frames:
             hooks.check_interrupt()
             if item.index >= analysis.frames:

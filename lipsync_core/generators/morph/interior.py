@@ -17,6 +17,9 @@ from .geometry import INNER_BOTTOM, INNER_TOP
 TOOTH_REST = 0.018
 """How far the upper incisors reach below the lip line of a mouth at rest (about 2 mm)."""
 
+MAX_STRETCH = 1.3
+"""How much longer a row of teeth that fills the reference's mouth may be made to fill a wider one."""
+
 
 def smoothstep(x: np.ndarray | float, low: float, high: float) -> np.ndarray:
     t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0, 1)
@@ -121,6 +124,9 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
     depth = smoothstep(below, 0.0, 0.13)[..., None]
     raised = ((1 - np.clip(np.abs(u), 0, 1) ** 2.2) * smoothstep(gap, 0.06, 0.14))[..., None]
     picture = dark + (1 - depth) * raised * (flesh - dark) * 0.5
+    # The lower lip turns inwards: its inner side is lit from above and hides the dark.
+    rim = (0.85 * (1 - smoothstep(below, 0.0, 0.055)))[..., None]
+    picture = picture + rim * (colour * np.float32(0.74) - picture)
     if teeth is not None:
         enamel = np.array([1.0, 0.92, 0.82], np.float32) * min(1.5 * light, 225.0)
         # Six teeth across, each a little rounded below and parted from the next by a soft shadow.
@@ -159,11 +165,14 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
         top_r = np.interp(xr, own.x, own.top).astype(np.float32)
         bottom_r = np.interp(xr, own.x, own.bottom).astype(np.float32)
         inset = 0.006
-        # Skull-fixed, but a reference whose upper lip hangs lower has nothing to show above it.
-        y_upper = np.maximum(y, top_r + inset)
+        # Skull-fixed, but a reference whose upper lip hangs lower has nothing to show above it. Teeth from lip to lip give a
+        # little, so that they don't end in a dark line just above a lip that is a little lower.
+        give = np.clip((bottom_r - 2 * inset - top_r) / np.maximum(bottom - top_r, 1e-4), 1 / MAX_STRETCH, 1)
+        give = 1 - (1 - reference.lower) * (1 - give)
+        y_upper = np.maximum(top_r + (y - top_r) * give, top_r + inset)
         y_lower = bottom_r - 3 * inset - below * 0.98
         share = smoothstep(above / gap, 0.5, 0.8)
-        upper_ok = (1 - share * reference.lower) * smoothstep(bottom_r - y_upper, inset * 0.5, inset * 0.5 + 0.02)
+        upper_ok = (1 - share * reference.lower) * smoothstep(bottom_r - y_upper, inset, inset + 0.025)
         lower_ok = share * reference.lower * smoothstep(y_lower - top_r, 0.0, 0.02)
         gain = np.clip(colour / np.maximum(reference.brightness, 1), 0.6, 1.6)
         parts = []
