@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,19 @@ def load_network(network: nn.Module, file: Path, device: str = "cpu") -> nn.Modu
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
+@contextmanager
+def _inference() -> Iterator[None]:
+    """Inference on one CPU thread: the networks are so small that more hardly help, and on a machine that is busy otherwise
+    (an encoder, a second job) threads that wait for each other make them 50 times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class BuiltinBackend:
     """See `FaceBackend`."""
 
@@ -60,7 +74,7 @@ class BuiltinBackend:
     def _look(self, image: np.ndarray, picture: Pixels, min_score: float) -> list[Detection]:
         height, width = image.shape[:2]
         padded = cv2.copyMakeBorder(image, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=(114, 114, 114))
-        with torch.inference_mode():
+        with _inference():
             out = self._detector(self._tensor(padded[None]))[0]
             score = out[0].sigmoid()
             peak = nn.functional.max_pool2d(score[None, None], 3, 1, 1)[0, 0]
@@ -83,7 +97,7 @@ class BuiltinBackend:
             return np.zeros((0, 68, 2), np.float32), np.zeros(0, np.float32)
         matrices = [landmark_matrix(shape) for shape in shapes]
         crops = np.stack([p.warp(m, (LANDMARK_SIZE, LANDMARK_SIZE)) for p, m in zip(pictures, matrices)])
-        with torch.inference_mode():
+        with _inference():
             points, logits = self._landmarks(self._tensor(crops))
             points, confidence = points.cpu().numpy() * (LANDMARK_SIZE - 1), logits.sigmoid().cpu().numpy()[:, 0]
         back = np.stack([cv2.invertAffineTransform(m) for m in matrices])
