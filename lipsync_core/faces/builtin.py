@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from ..errors import CheckpointError
+from ..inference import WEIGHTS, inference, load_network
 from ..types import Pixels
 from .backend import Detection
 from .crops import LANDMARK_SIZE, landmark_matrix
 from .networks import DetectorNet, LandmarkNet, folded
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 LOOKS = (416, 960)
 """Longer side of the picture that the detector is shown, pixels; the second look is taken where the first finds nobody."""
 OVERLAP = 0.4
 """Two boxes that overlap more (intersection over union) are one face."""
-
-
-def load_network(network: nn.Module, file: Path, device: str = "cpu") -> nn.Module:
-    """`network`, folded, with the weights of a safetensors file; raises `CheckpointError`."""
-    try:
-        state = load_file(file, device="cpu")
-        folded(network).load_state_dict({key: value.float() for key, value in state.items()})
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file.name} is missing from {file.parent}: install the package again.") from error
-    except (RuntimeError, OSError) as error:
-        raise CheckpointError(f"{file} does not hold the weights of {type(network).__name__}: install the package again.") from error
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-
-
-@contextmanager
-def _inference() -> Iterator[None]:
-    """Inference on one CPU thread: the networks are so small that more hardly help, and on a machine that is busy otherwise
-    (an encoder, a second job) threads that wait for each other make them 50 times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class BuiltinBackend:
@@ -57,8 +28,8 @@ class BuiltinBackend:
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = torch.device(device)
-        self._detector = load_network(DetectorNet(), WEIGHTS / "face_detector.safetensors", device)
-        self._landmarks = load_network(LandmarkNet(), WEIGHTS / "face_landmarks.safetensors", device)
+        self._detector = load_network(folded(DetectorNet()), WEIGHTS / "face_detector.safetensors", device)
+        self._landmarks = load_network(folded(LandmarkNet()), WEIGHTS / "face_landmarks.safetensors", device)
 
     def detect(self, pictures: Sequence[Pixels], min_score: float = 0.5) -> list[list[Detection]]:
         return [self._detect(picture, min_score) for picture in pictures]
@@ -74,7 +45,7 @@ class BuiltinBackend:
     def _look(self, image: np.ndarray, picture: Pixels, min_score: float) -> list[Detection]:
         height, width = image.shape[:2]
         padded = cv2.copyMakeBorder(image, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=(114, 114, 114))
-        with _inference():
+        with inference():
             out = self._detector(self._tensor(padded[None]))[0]
             score = out[0].sigmoid()
             peak = nn.functional.max_pool2d(score[None, None], 3, 1, 1)[0, 0]
@@ -97,7 +68,7 @@ class BuiltinBackend:
             return np.zeros((0, 68, 2), np.float32), np.zeros(0, np.float32)
         matrices = [landmark_matrix(shape) for shape in shapes]
         crops = np.stack([p.warp(m, (LANDMARK_SIZE, LANDMARK_SIZE)) for p, m in zip(pictures, matrices)])
-        with _inference():
+        with inference():
             points, logits = self._landmarks(self._tensor(crops))
             points, confidence = points.cpu().numpy() * (LANDMARK_SIZE - 1), logits.sigmoid().cpu().numpy()[:, 0]
         back = np.stack([cv2.invertAffineTransform(m) for m in matrices])

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from lipsync_core.faces import create_backend
-from lipsync_core.faces.builtin import load_network
-from lipsync_core.faces.networks import DetectorNet, LandmarkNet
+from lipsync_core.faces.networks import DetectorNet, LandmarkNet, folded
 from lipsync_core.faces.pose import _TEMPLATE
+from lipsync_core.inference import load_network
 from lipsync_core.pixels import ArrayPixels
 from lipsync_core.training.faces.augment import MIRROR, mirror
 from lipsync_core.training.faces.data import face_batches, is_held_out, load_backgrounds, load_samples, scene_batches
@@ -87,6 +87,6 @@ def test_the_recipe_runs_with_one_command(labels: Path, tmp_path: Path) -> None:
                           "--output", str(tmp_path / "weights"), "--quick"], capture_output=True, text=True,
                          cwd=Path(__file__).parents[2])
     assert run.returncode == 0, run.stderr
-    load_network(LandmarkNet(), tmp_path / "weights" / "face_landmarks.safetensors")
-    load_network(DetectorNet(), tmp_path / "weights" / "face_detector.safetensors")
+    load_network(folded(LandmarkNet()), tmp_path / "weights" / "face_landmarks.safetensors")
+    load_network(folded(DetectorNet()), tmp_path / "weights" / "face_detector.safetensors")
     assert not list((tmp_path / "weights").glob("*.partial"))

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from ...faces import create_backend
-from ...faces.builtin import WEIGHTS
+from ...inference import WEIGHTS
 from .evaluate import evaluate, faceless, false_faces, table
 from .export import export
 from .fit import fit_detector, fit_landmarks
