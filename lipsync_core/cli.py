@@ -12,6 +12,7 @@ from pathlib import Path
 
 from . import __version__
 from .errors import LipSyncError
+from .evaluation.command import add_parser as add_evaluate
 from .types import Hooks
 
 EXAMPLES = """examples:
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     faces.add_argument("--device", default="cpu", help="torch device of the face models, for example cuda or mps (default cpu)")
     faces.add_argument("--start", type=float, default=0.0, metavar="SEC", help="skip this much of the video")
     faces.add_argument("--duration", type=float, metavar="SEC", help="use only this much of the video")
-    commands = parser.add_subparsers(title="commands", metavar="{dub,analyze,demo}")
+    commands = parser.add_subparsers(title="commands", metavar="{dub,analyze,evaluate,demo}")
     _dub_parser(commands, [common, faces])
     analyze = commands.add_parser("analyze", parents=[common, faces], help="find and follow faces; tracks as JSON, a picture",
                                   description="Find and follow the faces of a clip. Says which --face number is whom.")
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("-o", "--output", type=Path, metavar="JSON", help="tracks as JSON (default: a summary on screen)")
     analyze.add_argument("--sheet", type=Path, metavar="PNG", help="an annotated contact sheet")
     analyze.set_defaults(run=_analyze)
+    add_evaluate(commands, common)
     demo = commands.add_parser("demo", parents=[common], help="make a clip of a real face and dub it",
                                description="Make a short clip of a public-domain portrait, dub it with a sentence that ships with "
                                            "the package, and write clip, result and a contact sheet.")

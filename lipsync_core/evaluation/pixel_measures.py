@@ -1,0 +1,256 @@
+"""What dubbing does to the pixels: sharpness, seam, colour, flicker, and what lies outside.
+
+The source is the yardstick everywhere: the same window, the same mask and the same filter on both frames, and a ratio. Windows are
+native pixels, so that nothing is blurred by looking; only flicker needs crops that hold the head still.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from ..compositing import lower_face_box, lower_face_mask
+from ..faces.align import similarity, transform
+from ..media import FrameView
+from ..types import FaceTrack
+from .curves import CANONICAL, LIPS, STEADY
+
+GROW = 0.06
+"""Room about the region, outer-eye distances, so that what lies just outside the rim is seen too."""
+FEATHER = 0.22
+"""Width of the mask's slope (`lower_face_mask`'s own default), outer-eye distances."""
+BANDS = 6
+"""Strips parallel to the rim in which the seam is looked for: a hard edge is one or two pixels wide and lies in one of them."""
+FLOOR = 0.3
+"""Grey levels a pixel, added to both gradients of a ratio: below it nothing is visible, and a black background has none."""
+DETAIL_FLOOR = 0.05
+"""The same for fine detail, grey levels."""
+STILL_SHARE = 0.25
+"""Flicker is read on this share of the pairs of frames, those whose mouths move least."""
+STILL_PAIRS = 6
+"""Fewer pairs than this give no number."""
+STILL_LIMIT = 0.02
+"""Outer-eye distances a frame: what moves more is not still, however little there is to choose from."""
+CROP = 192
+"""Side of the canonical crop, pixels, at most."""
+
+
+@dataclass
+class FrameNumbers:
+    """What is kept of one frame; NaN where it could not be measured."""
+
+    sharpness: float = math.nan
+    sharpness_mouth: float = math.nan
+    seam: np.ndarray = field(default_factory=lambda: np.full(BANDS, np.nan))
+    colour: float = math.nan
+    still: tuple[float, float] = (math.nan, math.nan)
+    """Mean absolute difference to the frame before, dub and source."""
+    changed: bool = False
+    """Any sample within the region differs from the source's."""
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """BT.601 luma, float32 0..255, of RGB (h, w, 3)."""
+    return rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def _gradient(image: np.ndarray) -> np.ndarray:
+    """Magnitude of the luma's slope, grey levels a pixel."""
+    dx, dy = (cv2.Sobel(image, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1)))
+    return np.hypot(dx, dy)
+
+
+def lip_region(points: list[np.ndarray], size: tuple[int, int], grow: float) -> np.ndarray:
+    """bool (h, w): the lips of landmarks (68, 2) each, filled, widened by `grow` pixels."""
+    canvas = np.zeros(size[::-1], np.uint8)
+    for shape in points:
+        cv2.fillConvexPoly(canvas, cv2.convexHull(np.rint(shape[LIPS]).astype(np.int32)), 1)
+    return cv2.distanceTransform(1 - canvas, cv2.DIST_L2, 5) <= grow
+
+
+def sharpness(dub: np.ndarray, source: np.ndarray, where: np.ndarray, unit: float) -> float:
+    """Fine detail of the dub's luma over the source's, where `where` (h, w) is True; mean absolute difference to a blurred copy
+    (sigma 1 % of the outer-eye distance `unit`, at least 1 pixel). A ratio of amplitudes.
+
+    1 is as sharp as the source, 0.9 to 1.1 is good. Below: blur, or a lossy encoding of the dub (compare lossless ones). Above:
+    noise, ringing, blocking; an oversharpened mouth and a noisy one read alike. Lips and inner mouth are left out of the skin's
+    number, because their content changes rightly (an open mouth has teeth); the mouth's own number is therefore looser.
+    """
+    if where.sum() < 50:
+        return math.nan
+    sigma = max(1.0, 0.01 * unit)
+    fine = [float(np.abs(image - cv2.GaussianBlur(image, (0, 0), sigma))[where].mean()) for image in (dub, source)]
+    return (fine[0] + DETAIL_FLOOR) / (fine[1] + DETAIL_FLOOR)
+
+
+def seam(dub: np.ndarray, source: np.ndarray, mask: np.ndarray, unit: float) -> np.ndarray:
+    """Mean luma gradient of the dub over the source's in each of `BANDS` strips along the rim of `mask`, (BANDS,); the first lies
+    across the outline, the others follow inwards to the end of the slope. The clip's number is the worst strip's median.
+
+    1 is invisible: the skin's own gradient and no more; up to 1.1 is good. Below 1 the rim is smoother than the skin was. Fooled by
+    a jaw line or a beard that moves within the strip, and by lossy encoding, which lowers all of it.
+    """
+    inside = (mask > 0).astype(np.uint8)
+    away = cv2.distanceTransform(np.pad(inside, 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    away = away - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+    a, b = _gradient(dub), _gradient(source)
+    edges = np.concatenate([[-2.0], np.linspace(2.0, max(FEATHER * unit, 2.0 + BANDS), BANDS)])
+    result = np.full(BANDS, np.nan)
+    for i in range(BANDS):
+        band = (away > edges[i]) & (away <= edges[i + 1])
+        if band.sum() >= 20:
+            result[i] = (float(a[band].mean()) + FLOOR) / (float(b[band].mean()) + FLOOR)
+    return result
+
+
+def colour_shift(dub: np.ndarray, source: np.ndarray, mask: np.ndarray, unit: float) -> float:
+    """Mean absolute difference, 0..255, of the dub's and the source's low-passed RGB (h, w, 3) just inside the rim of `mask`.
+
+    0 is perfect, up to 2 can't be seen (a just noticeable difference is about 2.3 CIELAB units: Mahy, Van Eycken, Oosterlinck
+    1994). Fooled by a jaw that moves before another background: then it is the picture that changed, not its tint.
+    """
+    rim = (mask > 0.02) & (mask < 0.5)
+    if rim.sum() < 50:
+        return math.nan
+    difference = cv2.GaussianBlur(dub - source, (0, 0), max(1.0, 0.04 * unit))
+    return float(np.abs(difference[rim]).mean())
+
+
+class Outside:
+    """Adds up, over the clip, how equal the two pictures are outside the region, in the files' own samples."""
+
+    def __init__(self) -> None:
+        self.samples = self.equal = 0
+        self.absolute = self.square = 0.0
+
+    def add(self, dub: FrameView, source: FrameView, shapes: list[np.ndarray]) -> bool:
+        """One frame, `shapes` the landmarks of everybody who is dubbed in it; returns whether anything within differs."""
+        region = np.zeros((source.height, source.width), np.uint8)
+        for shape in shapes:
+            box = lower_face_box(shape, (source.width, source.height), grow=GROW)
+            if box is not None:
+                x0, y0, x1, y1 = box
+                mask = lower_face_mask(shape - [x0, y0], (x1 - x0, y1 - y0))
+                # A chroma sample stands for its neighbours too.
+                region[y0:y1, x0:x1] |= cv2.dilate((mask > 0).astype(np.uint8), np.ones((9, 9), np.uint8))
+        changed = False
+        if dub.layout == source.layout:
+            stored = np.rot90(region, -source.turns) if source.turns else region
+            pairs = [(dub.samples(i), source.samples(i)) for i in range(len(source.layout.components))]
+            scale = 255 / source.layout.peak / (1 << source.layout.shift)
+        else:
+            box = (0, 0, source.width, source.height)
+            stored, scale = region, 1.0
+            pairs = [(a, b) for a, b in zip(*(np.moveaxis(np.rint(view.region(box)), -1, 0) for view in (dub, source)))]
+        for a, b in pairs:
+            sy, sx = (-(-n // m) for n, m in zip(stored.shape, b.shape))
+            own = stored
+            if sx > 1 or sy > 1:
+                padded = np.pad(stored, ((0, b.shape[0] * sy - stored.shape[0]), (0, b.shape[1] * sx - stored.shape[1])), mode="edge")
+                own = padded.reshape(b.shape[0], sy, b.shape[1], sx).max((1, 3))
+            difference = cv2.absdiff(np.ascontiguousarray(a), np.ascontiguousarray(b))
+            within = own > 0
+            total = int(within.size - within.sum())
+            hit = np.flatnonzero(difference)                          # a lossless dub has few
+            out = difference.ravel()[hit][~within.ravel()[hit]].astype(np.float64) * scale
+            changed |= len(out) < len(hit)
+            self.samples += total
+            self.equal += total - len(out)
+            self.absolute += float(out.sum())
+            self.square += float((out * out).sum())
+        return changed
+
+    def numbers(self) -> dict[str, float | None]:
+        """Outside the region, over all frames and samples: share that is exactly equal (%), mean absolute difference (of 255), PSNR.
+
+        A lossless dub has 100 %, 0, and no PSNR (null: nothing differs); an H.264 dub at CRF 18 about 42 to 46 dB. Fooled by two files
+        whose frames don't belong together: then everything differs (see --source-start).
+        """
+        if not self.samples:
+            return {"outside_equal": None, "outside_difference": None, "outside_psnr": None}
+        mean = self.square / self.samples
+        return {"outside_equal": 100 * self.equal / self.samples, "outside_difference": self.absolute / self.samples,
+                "outside_psnr": 10 * math.log10(255**2 / mean) if mean > 0 else None}
+
+
+class PixelMeter:
+    """Fed the frames of both clips in step; keeps the last canonical crop and a few numbers a frame."""
+
+    def __init__(self) -> None:
+        self.frames: list[FrameNumbers] = []
+        self.outside = Outside()
+        self._last: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._track: FaceTrack | None = None
+        self._side = 0
+
+    def feed(self, dub: FrameView, source: FrameView, rows: list[tuple[FaceTrack, int]], dub_shape: np.ndarray | None) -> None:
+        """A frame: `rows` the people dubbed in it, with rows of their tracks, the measured one first (may be empty); `dub_shape` (68, 2)
+        the landmarks measured in the dub, or None."""
+        shapes = [track.landmarks[row] for track, row in rows]
+        numbers = FrameNumbers(changed=self.outside.add(dub, source, shapes))
+        self.frames.append(numbers)
+        if not rows or rows[0][0].activation[rows[0][1]] < 0.5:
+            self._last = None                                         # a faded frame says nothing of the generator
+            return
+        track, shape = rows[0][0], np.asarray(shapes[0], np.float64)
+        self._window(numbers, dub, source, shape, dub_shape)
+        self._still(numbers, dub, source, shape, track)
+
+    def _window(self, numbers: FrameNumbers, dub: FrameView, source: FrameView, shape: np.ndarray, dub_shape: np.ndarray | None) -> None:
+        box = lower_face_box(shape, (source.width, source.height), grow=GROW)
+        if box is None:
+            return
+        size, origin = (box[2] - box[0], box[3] - box[1]), np.array(box[:2])
+        unit = float(np.linalg.norm(shape[45] - shape[36]))
+        mask = lower_face_mask(shape - origin, size)
+        new, old = dub.region(box), source.region(box)
+        new_luma, old_luma = luma(new), luma(old)
+        lips = [shape - origin] + ([] if dub_shape is None else [dub_shape - origin])
+        numbers.sharpness = sharpness(new_luma, old_luma, (mask > 0.9) & ~lip_region(lips, size, 0.10 * unit), unit)
+        numbers.sharpness_mouth = sharpness(new_luma, old_luma, lip_region(lips, size, 0.04 * unit), unit)
+        numbers.seam = seam(new_luma, old_luma, mask, unit)
+        numbers.colour = colour_shift(new, old, mask, unit)
+
+    def _still(self, numbers: FrameNumbers, dub: FrameView, source: FrameView, shape: np.ndarray, track: FaceTrack) -> None:
+        unit = float(np.linalg.norm(shape[45] - shape[36]))
+        if track is not self._track:
+            self._track, self._last = track, None
+            self._side = int(np.clip(2.0 * unit, 48, CROP))
+        # The lower face of a mean face: two outer-eye distances wide, from the eyes down.
+        scale = self._side / 2.0
+        target = (CANONICAL[STEADY] - [0, 0.75]) * scale + self._side / 2
+        matrix = similarity(shape[STEADY], target)
+        mask = lower_face_mask(transform(matrix, shape), (self._side, self._side)) > 0.5
+        new, old = (luma(view.warp(matrix, (self._side, self._side))) for view in (dub, source))
+        if self._last is not None:
+            both = mask & self._last[2]
+            if both.any():
+                numbers.still = (float(np.abs(new - self._last[0])[both].mean()), float(np.abs(old - self._last[1])[both].mean()))
+        self._last = (new, old, mask)
+
+
+def flicker(still: np.ndarray, motion: np.ndarray) -> tuple[float | None, int]:
+    """Mean absolute difference from frame to frame within the region, the head held still, dub over source, and the number of pairs.
+
+    `still` (n, 2) as in `FrameNumbers`; `motion` (n, 2) how far the lips moved since the frame before, dub and source, in outer-eye
+    distances. Read on the `STILL_SHARE` of the pairs in which the mouth that moves more moves least, so that it is not speech
+    that is measured. 1 is as steady as the source, up to 1.15 is good. Fooled by clips in which one of the two never rests (few pairs, and
+    those not still), by landmark jitter of the source, which both share, and by a frozen source (a picture), whose own flicker is nearly 0.
+    """
+    worst = motion.max(1)
+    usable = np.isfinite(still).all(1) & np.isfinite(worst) & (worst < STILL_LIMIT)
+    count = max(STILL_PAIRS, math.ceil(STILL_SHARE * int(np.isfinite(still).all(1).sum())))
+    if usable.sum() < STILL_PAIRS:
+        return None, int(usable.sum())
+    chosen = np.flatnonzero(usable)[np.argsort(worst[usable], kind="stable")][:count]
+    new, old = still[chosen].mean(0)
+    return float((new + DETAIL_FLOOR) / (old + DETAIL_FLOOR)), len(chosen)
+
+
+def lip_motion(lips: np.ndarray) -> np.ndarray:
+    """(n,), how far the lips (n, 20, 2) moved since the row before, mean over landmarks; NaN for the first."""
+    step = np.linalg.norm(np.diff(lips, axis=0), axis=-1).mean(-1)
+    return np.concatenate([[np.nan], step])[:len(lips)]
