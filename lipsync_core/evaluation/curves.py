@@ -21,7 +21,7 @@ CANONICAL = _TEMPLATE[:, :2] / np.linalg.norm(_TEMPLATE[45, :2] - _TEMPLATE[36, 
 CLOSURE_SHARE = 0.12
 """Lips count as shut within this share of the person's own range of opening above their lowest."""
 CLOSURE_NOISE = 0.012
-"""... and at least within this of it: the noise of landmark models is about 0.005 outer-eye distances."""
+"""... and at least within this of it: what MediaPipe and the built-in model say of a shut mouth stays under 0.003."""
 CLOSURE_LOWEST = 0.045
 """A lowest opening above this is not of shut lips, but of a person who never shut them in the clip (models that see the
 inner lips apart on shut mouths say up to 0.03)."""

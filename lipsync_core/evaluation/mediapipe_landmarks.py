@@ -96,11 +96,11 @@ def track(teacher: Mesh, file: Path, *, boxes: np.ndarray | None = None, first: 
     times, shapes, last = [], [], None
     skip = first
     while frames is None or len(times) < frames:
-        # The time of the frame that comes next.
-        time = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
         ok, image = video.read()
         if not ok:
             break
+        # After `read` it is the time of the frame that was read; before it, of the one before (OpenCV 4.11 and 4.14).
+        time = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if skip > 0:
             skip -= 1
             continue

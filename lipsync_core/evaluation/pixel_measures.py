@@ -75,8 +75,8 @@ def sharpness(dub: np.ndarray, source: np.ndarray, where: np.ndarray, unit: floa
     """Fine detail of the dub's luma over the source's, where `where` (h, w) is True; mean absolute difference to a blurred copy
     (sigma 1 % of the outer-eye distance `unit`, at least 1 pixel). A ratio of amplitudes.
 
-    1 is as sharp as the source, 0.9 to 1.1 is good. Below: blur, or a lossy encoding of the dub (compare lossless ones). Above:
-    noise, ringing, blocking; an oversharpened mouth and a noisy one read alike. Lips and inner mouth are left out of the skin's
+    1 is as sharp as the source, 0.9 to 1.1 is good. Fooled by lossy encoding of the dub, which reads as blur (compare lossless
+    ones), and by noise, ringing and blocking, which read as sharpness. Lips and inner mouth are left out of the skin's
     number, because their content changes rightly (an open mouth has teeth); the mouth's own number is therefore looser.
     """
     if where.sum() < 50:
