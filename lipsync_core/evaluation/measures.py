@@ -32,7 +32,7 @@ class Measure:
         if value is None or self.good == (None, None):
             return None
         low, high = self.good
-        return (low is None or value >= low) and (high is None or value <= high)
+        return bool((low is None or value >= low) and (high is None or value <= high))
 
     def show(self, value: float | None) -> str:
         return "–" if value is None else f"{value:.{self.digits}f}"
@@ -76,8 +76,9 @@ MEASURES = (
     Measure("leak", "Lips moving in silence", "% of silent frames", sound_measures.leak, (None, 3), 1, "silent_frames"),
     Measure("leak_truth", "... in the truth", "% of silent frames", sound_measures.leak, digits=1, needs="truth"),
     Measure("leftover", "Source's own mouth left over", "r", sound_measures.leftover, (-0.15, 0.15), 2, "leftover_frames", "foreign sound"),
+    Measure("leftover_chance", "... that chance alone reaches", "r", sound_measures.leftover_chance, needs="foreign sound"),
     Measure("sharpness", "Sharpness of the lower face's skin", "ratio", pixel_measures.sharpness, (0.9, 1.1), needs="source"),
-    Measure("sharpness_mouth", "Sharpness of the mouth", "ratio", pixel_measures.sharpness, (0.75, 1.35), needs="source"),
+    Measure("sharpness_mouth", "Sharpness of the lips", "ratio", pixel_measures.sharpness, (0.75, 1.35), needs="source"),
     Measure("seam", "Seam: gradient along the rim", "ratio", pixel_measures.seam, (None, 1.1), needs="source"),
     Measure("colour", "Colour shift at the rim", "of 255", pixel_measures.colour_shift, (None, 2), needs="source"),
     Measure("flicker", "Flicker on still passages", "ratio", pixel_measures.flicker, (None, 1.15), 2, "still_pairs", "source"),

@@ -22,8 +22,15 @@ GROW = 0.06
 """Room about the region, outer-eye distances, so that what lies just outside the rim is seen too."""
 FEATHER = 0.22
 """Width of the mask's slope (`lower_face_mask`'s own default), outer-eye distances."""
-BANDS = 6
-"""Strips parallel to the rim in which the seam is looked for: a hard edge is one or two pixels wide and lies in one of them."""
+SEAM_UNIT = 128
+"""Outer-eye distance in pixels to which larger faces are shrunk before a seam is looked for: seams of small generators are
+enlarged with their pictures."""
+BAND = 2.0
+"""Width in pixels of the strips parallel to the rim in which the seam is looked for: a hard edge fills one of them."""
+BANDS = 2 + round(FEATHER * SEAM_UNIT / BAND)
+"""Strips, counted from just outside the outline; narrow faces fill fewer."""
+SECTORS = 8
+"""Pieces of the rim, so that a strong edge behind one of them (collar, hair) hides no seam in the others."""
 FLOOR = 0.3
 """Grey levels a pixel, added to both gradients of a ratio: below it nothing is visible, and a black background has none."""
 DETAIL_FLOOR = 0.05
@@ -64,46 +71,67 @@ def _gradient(image: np.ndarray) -> np.ndarray:
 
 
 def lip_region(points: list[np.ndarray], size: tuple[int, int], grow: float) -> np.ndarray:
-    """bool (h, w): the lips of landmarks (68, 2) each, filled, widened by `grow` pixels."""
+    """bool (h, w): the mouths of landmarks (68, 2) each, filled, widened by `grow` pixels."""
     canvas = np.zeros(size[::-1], np.uint8)
     for shape in points:
         cv2.fillConvexPoly(canvas, cv2.convexHull(np.rint(shape[LIPS]).astype(np.int32)), 1)
     return cv2.distanceTransform(1 - canvas, cv2.DIST_L2, 5) <= grow
 
 
-def sharpness(dub: np.ndarray, source: np.ndarray, where: np.ndarray, unit: float) -> float:
-    """Fine detail of the dub's luma over the source's, where `where` (h, w) is True; mean absolute difference to a blurred copy
-    (sigma 1 % of the outer-eye distance `unit`, at least 1 pixel). A ratio of amplitudes.
+def lip_ring(shape: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """bool (h, w): the lips of landmarks (68, 2), without what lies between them."""
+    outer, inner = np.zeros(size[::-1], np.uint8), np.zeros(size[::-1], np.uint8)
+    cv2.fillPoly(outer, [np.rint(shape[48:60]).astype(np.int32)], 1)
+    cv2.fillPoly(inner, [np.rint(shape[60:68]).astype(np.int32)], 1)
+    return (outer > 0) & (inner == 0)
+
+
+def sharpness(dub: np.ndarray, source: np.ndarray, where: tuple[np.ndarray, np.ndarray], unit: float) -> float:
+    """Fine detail of the dub's luma over the source's, where `where` (h, w), one for each, are True; mean absolute difference to a
+    blurred copy (sigma 1 % of the outer-eye distance `unit`, at least 1 pixel). A ratio of amplitudes.
 
     1 is as sharp as the source, 0.9 to 1.1 is good. Fooled by lossy encoding of the dub, which reads as blur (compare lossless
-    ones), and by noise, ringing and blocking, which read as sharpness. Lips and inner mouth are left out of the skin's
-    number, because their content changes rightly (an open mouth has teeth); the mouth's own number is therefore looser.
+    ones), and by noise, ringing and blocking, which read as sharpness. The skin's number leaves
+    out lips and inner mouth, because their content changes rightly (an open mouth has teeth). The lips' number takes each clip's own
+    lips without what is between them; it is looser, because lips that are stretched or pressed have other edges.
     """
-    if where.sum() < 50:
+    if min(int(part.sum()) for part in where) < 30:
         return math.nan
     sigma = max(1.0, 0.01 * unit)
-    fine = [float(np.abs(image - cv2.GaussianBlur(image, (0, 0), sigma))[where].mean()) for image in (dub, source)]
+    fine = [float(np.abs(image - cv2.GaussianBlur(image, (0, 0), sigma))[part].mean()) for image, part in zip((dub, source), where)]
     return (fine[0] + DETAIL_FLOOR) / (fine[1] + DETAIL_FLOOR)
 
 
 def seam(dub: np.ndarray, source: np.ndarray, mask: np.ndarray, unit: float) -> np.ndarray:
-    """Mean luma gradient of the dub over the source's in each of `BANDS` strips along the rim of `mask`, (BANDS,); the first lies
-    across the outline, the others follow inwards to the end of the slope. The clip's number is the worst strip's median.
+    """Luma gradient of the dub over the source's own in `BANDS` narrow strips along the rim of `mask`, (BANDS,), NaN where there is
+    none: medians over each of `SECTORS` pieces of a strip, averaged. The clip's number is the worst strip's median over time.
 
-    1 is invisible: the skin's own gradient and no more; up to 1.1 is good. Below 1 the rim is smoother than the skin was. Fooled by
-    a jaw line or a beard that moves within the strip, and by lossy encoding, which lowers all of it.
+    1 is invisible: the skin's own gradient and no more; up to 1.1 is good, 2 is an edge. Below 1 the rim is smoother than the
+    skin was. Fooled by a jaw line or a beard that moves within the strip, by a step so soft that it is a tint (see `colour_shift`),
+    and by lossy encoding, which lowers all of it.
     """
-    inside = (mask > 0).astype(np.uint8)
+    if unit > SEAM_UNIT:
+        size = tuple(max(2, round(n * SEAM_UNIT / unit)) for n in mask.shape[::-1])
+        dub, source, mask = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (dub, source, mask))
+        unit = SEAM_UNIT
+    inside = (mask > 1e-3).astype(np.uint8)
     away = cv2.distanceTransform(np.pad(inside, 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
     away = away - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
-    a, b = _gradient(dub), _gradient(source)
-    edges = np.concatenate([[-2.0], np.linspace(2.0, max(FEATHER * unit, 2.0 + BANDS), BANDS)])
-    result = np.full(BANDS, np.nan)
-    for i in range(BANDS):
-        band = (away > edges[i]) & (away <= edges[i + 1])
-        if band.sum() >= 20:
-            result[i] = (float(a[band].mean()) + FLOOR) / (float(b[band].mean()) + FLOOR)
-    return result
+    ys, xs = np.nonzero((away > -BAND) & (away < FEATHER * unit + BAND))
+    band = ((away[ys, xs] + BAND) / BAND).astype(int)
+    middle = np.argwhere(inside).mean(0) if inside.any() else np.zeros(2)
+    sector = ((np.arctan2(ys - middle[0], xs - middle[1]) / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
+    cell = band * SECTORS + sector
+    order = np.argsort(cell, kind="stable")
+    new, old = (_gradient(image)[ys, xs][order] for image in (dub, source))
+    parts = np.flatnonzero(np.diff(cell[order], prepend=-1, append=-1))
+    sums, counts = np.zeros(BANDS), np.zeros(BANDS)
+    for begin, end in zip(parts[:-1], parts[1:]):
+        row = band[order[begin]]
+        if end - begin >= 5 and row < BANDS:
+            sums[row] += (float(np.median(new[begin:end])) + FLOOR) / (float(np.median(old[begin:end])) + FLOOR)
+            counts[row] += 1
+    return np.where(counts >= SECTORS // 2, sums / np.maximum(counts, 1), np.nan)
 
 
 def colour_shift(dub: np.ndarray, source: np.ndarray, mask: np.ndarray, unit: float) -> float:
@@ -209,8 +237,9 @@ class PixelMeter:
         new, old = dub.region(box), source.region(box)
         new_luma, old_luma = luma(new), luma(old)
         lips = [shape - origin] + ([] if dub_shape is None else [dub_shape - origin])
-        numbers.sharpness = sharpness(new_luma, old_luma, (mask > 0.9) & ~lip_region(lips, size, 0.10 * unit), unit)
-        numbers.sharpness_mouth = sharpness(new_luma, old_luma, lip_region(lips, size, 0.04 * unit), unit)
+        skin = (mask > 0.9) & ~lip_region(lips, size, 0.10 * unit)
+        numbers.sharpness = sharpness(new_luma, old_luma, (skin, skin), unit)
+        numbers.sharpness_mouth = sharpness(new_luma, old_luma, (lip_ring(lips[-1], size), lip_ring(lips[0], size)), unit)
         numbers.seam = seam(new_luma, old_luma, mask, unit)
         numbers.colour = colour_shift(new, old, mask, unit)
 

@@ -124,6 +124,7 @@ def _measure(file: Path, dub: Clip, source: Clip | None, truth: Clip | None, sou
         passed = passed_through(source.person, source.source.info.display_size)
         if _is_foreign(source, truth, sound, notes):
             values["leftover"], counts["leftover_frames"] = sound_measures.leftover(dub.curves, source.curves)
+            values["leftover_chance"] = sound_measures.leftover_chance(dub.curves, source.curves)
         meter = _compare_pixels(dub, source, hooks)
         _pixel_values(meter, dub, source, values, counts)
         if abs(float(dub.mouths.times[-1]) - float(source.mouths.times[min(len(opening), len(source.mouths.times)) - 1])) > 0.05:
@@ -132,7 +133,7 @@ def _measure(file: Path, dub: Clip, source: Clip | None, truth: Clip | None, sou
     name, note = model_name(landmarks)
     moments = {"Lip distance": distances}
     if meter is not None:
-        moments |= {"Sharpness": _column(meter, "sharpness"), "Seam": np.array([np.max(f.seam) for f in meter.frames])}
+        moments |= {"Sharpness": _column(meter, "sharpness"), "Seam": np.array([_worst(f.seam) for f in meter.frames])}
     clips = {"dub": dub, "source": source, "truth": truth if truth is not source else None}
     tiles = make_tiles({key: clip for key, clip in clips.items() if clip is not None}, moments, hooks)
     return Evaluation(str(file), _text(source_file), _text(truth_file), str(audio or file), name, note, len(opening),
@@ -192,6 +193,10 @@ def _column(meter: PixelMeter, name: str) -> np.ndarray:
 def _median(values: np.ndarray) -> float | None:
     seen = values[np.isfinite(values)]
     return float(np.median(seen)) if len(seen) else None
+
+
+def _worst(bands: np.ndarray) -> float:
+    return float(np.nanmax(bands)) if np.isfinite(bands).any() else np.nan
 
 
 def _pixel_values(meter: PixelMeter, dub: Clip, source: Clip, values: dict[str, float | None], counts: dict[str, int]) -> None:

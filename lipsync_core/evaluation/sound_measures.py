@@ -6,7 +6,7 @@ import numpy as np
 
 from ..dsp import band_levels, speech_activity
 from .curves import Curves, resample
-from .truth_measures import grid_of, pearson
+from .truth_measures import grid_of, moves, pearson
 
 SILENT = 0.05
 """Speech activity, 0..1, below which it is silent."""
@@ -71,13 +71,27 @@ def leftover(dub: Curves, source: Curves) -> tuple[float | None, int]:
     """Pearson's r of the dub's opening with the source's own at the same time, under foreign sound, and the number of frames.
 
     0 is wanted, up to 0.15 either way is good; 1 is the source's own mouth. Meaningless where the sound is the source's own. Fooled
-    by chance: over a few seconds two unrelated mouths reach 0.2 to 0.3 (about 2 over the root of the number of syllables), so take
-    the median of several clips.
+    by chance: over a few seconds two unrelated mouths reach 0.2 to 0.3 (see `leftover_chance`), so take the median of several clips.
     """
+    if not moves(dub.opening):
+        return 0.0, 0
     grid = grid_of(dub, source)
     a, b = resample(dub.times, dub.opening, grid), resample(source.times, source.opening, grid)
     frames = int((np.isfinite(resample(source.times, source.opening, dub.times)) & np.isfinite(dub.opening)).sum())
     return pearson(a, b), frames
+
+
+def leftover_chance(dub: Curves, source: Curves) -> float | None:
+    """What `leftover` would be by chance: the |r| that 95 of 100 wrong pairings stay under, the source's opening turned round against
+    the dub's by half a second and more. A `leftover` below it says nothing.
+
+    The smaller, the more the clip can tell: 0.1 over a minute, 0.3 over 4 s. Fooled by speech whose pauses repeat in the clip.
+    """
+    grid = grid_of(dub, source)
+    a, b = resample(dub.times, dub.opening, grid), resample(source.times, source.opening, grid)
+    scores = [pearson(a, np.roll(b, shift)) for shift in range(50, len(grid) - 49, 10)]
+    known = [abs(score) for score in scores if score is not None]
+    return float(np.quantile(known, 0.95)) if len(known) >= 5 else None
 
 
 def same_sound(a: Sound, b: Sound) -> bool:

@@ -12,6 +12,9 @@ MAX_LAG = 0.3
 """Seconds, either way: beyond it the next syllable begins to match (syllables come 3 to 5 a second)."""
 LEAST_RELATION = 0.3
 """A best correlation below this finds some lag in anything (a few seconds of unrelated speech reach 0.2 to 0.3 somewhere)."""
+LEAST_RANGE = 0.01
+"""Outer-eye distances: an opening whose range (5 % to 95 %) is smaller does not move; what is left is the landmarks' noise, which
+correlates with anything by chance."""
 CLOSURE_REACH = 0.06
 """Seconds by which a closure may be early or late: viewers notice a sound that is over 45 ms early or 125 ms late
 (ITU-R BT.1359-1), and a closure lasts 60 to 120 ms."""
@@ -36,13 +39,21 @@ def pearson(a: np.ndarray, b: np.ndarray) -> float | None:
     return float((x * y).sum() / size) if size > 1e-9 else None
 
 
+def moves(values: np.ndarray) -> bool:
+    """Whether an opening (n,) moves more than landmark noise does (`LEAST_RANGE`)."""
+    return bool(np.isfinite(values).any()) and float(np.diff(np.nanquantile(values, [0.05, 0.95]))[0]) >= LEAST_RANGE
+
+
 def correlation(dub: Curves, truth: Curves, name: str = "opening") -> float | None:
     """Pearson's r of the dub's and the truth's curve (`opening` or `width`) at no lag, -1..1.
 
-    1 for the true clip itself; 0.6 and more is the aim; a mouth that only follows loudness reaches about 0.3. Fooled by a constant
-    lag (see `best_lag`) and by long pauses, which anything gets right; blind to the size of the movement (see `range_ratio`).
+    1 for the true clip itself; 0.6 and more is the aim; a mouth that only follows loudness reaches about 0.3, a frozen one has 0.
+    Fooled by a constant lag (see `best_lag`) and by long pauses, which anything gets right; blind to the size of the movement (see
+    `range_ratio`).
     """
     times = grid_of(dub, truth)
+    if not moves(dub.opening):
+        return 0.0
     return pearson(resample(dub.times, getattr(dub, name), times), resample(truth.times, getattr(truth, name), times))
 
 
@@ -53,6 +64,8 @@ def best_lag(dub: Curves, truth: Curves) -> tuple[float | None, float | None]:
     best r is below `LEAST_RELATION`: a mouth that has nothing to do with the truth has no lag. Fooled by regular rhythms, whose next
     beat may fit better, and by a truth whose own sound is off.
     """
+    if not moves(dub.opening):
+        return None, 0.0
     times = grid_of(dub, truth)
     a, b = resample(dub.times, dub.opening, times), resample(truth.times, truth.opening, times)
     reach = round(MAX_LAG * RATE)

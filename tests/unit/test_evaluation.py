@@ -52,7 +52,7 @@ def test_a_mouth_that_has_nothing_to_do_with_the_truth_has_no_lag() -> None:
     noise = Curves(truth.times, np.random.default_rng(0).uniform(0, 0.2, len(truth.times)), truth.width, truth.lips)
     assert truth_measures.best_lag(noise, truth)[0] is None
     still = Curves(truth.times, np.full(len(truth.times), 0.02), truth.width, truth.lips)
-    assert truth_measures.correlation(still, truth) is None
+    assert truth_measures.correlation(still, truth) == 0 and truth_measures.best_lag(still, truth) == (None, 0)
     assert truth_measures.range_ratio(still, truth) == pytest.approx(0)
 
 
@@ -242,7 +242,7 @@ def test_the_table_and_the_page_show_every_clip() -> None:
     assert "A note &amp; more." in html and "Worst &lt;frame&gt;" in html
     for outside in ("http:", "https:", "<script", "<link", "@import", "url("):
         assert outside not in html
-    assert "nan" not in html.lower().replace("nan" + "o", "")
+    assert not any("nan" in part.split("</svg>")[0] for part in html.split("<svg")[1:])
 
 
 def test_every_measure_tells_what_is_good_and_what_fools_it() -> None:
