@@ -61,11 +61,12 @@ def timing_of(file: Path) -> Timing:
     with open_media(file) as container:
         chosen = {s[0].index: kind for kind in ("video", "audio") if (s := getattr(container.streams, kind)) and kind in starts}
         for packet in container.demux([container.streams[index] for index in chosen]):
-            if packet.pts is not None:
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if stamp is not None:
                 kind = chosen[packet.stream.index]
                 rate = getattr(packet.stream, "average_rate", None) if kind == "video" else None
                 duration = float(packet.duration * packet.time_base) if packet.duration else (float(1 / rate) if rate else 0.0)
-                ends[kind] = max(ends.get(kind, 0.0), float(packet.pts * packet.time_base) + duration)
+                ends[kind] = max(ends.get(kind, 0.0), float(stamp * packet.time_base) + duration)
     lengths = {kind: max(0.0, ends.get(kind, start) - start) for kind, start in starts.items()}
     return Timing(starts.get("video", 0.0), starts.get("audio"), lengths.get("video", 0.0), lengths.get("audio"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import numpy as np
 
 from ..analysis import Analysis, analyse
 from ..errors import FaceError
-from ..faces import FaceRule, choose, create_backend
+from ..faces import FaceBackend, FaceRule, choose, create_backend
 from ..faces.smoothing import smooth_landmarks
-from ..media import VideoSource, open_media
+from ..media import SourceFrame, VideoSource, open_media
 from ..types import FaceTrack, Hooks
 
 OWN_NOTE = "landmarks: built-in, the same that the generator uses: read with care"
@@ -68,12 +69,27 @@ def model_name(landmarks: str | Path) -> tuple[str, str]:
     return ("face-alignment", "") if str(landmarks) == "face-alignment" else ("mediapipe", "")
 
 
-def find_person(source: VideoSource, face: FaceRule, hooks: Hooks, limit: float | None) -> Person:
-    """The chosen person of a clip up to `limit` seconds by the built-in models, as `dub` finds it."""
-    return _person(source, analyse(source, create_backend(), hooks, limit=limit), face, limit)
+def find_person(source: VideoSource, face: FaceRule, hooks: Hooks, limit: float | None, backend: FaceBackend | None = None) -> Person:
+    """The chosen person of a clip up to `limit` seconds by the built-in models (`backend`, where they are loaded already), as `dub`
+    finds it."""
+    clock = _Clock(source)
+    return _person(analyse(clock, backend or create_backend(), hooks, limit=limit), face, clock.times)
 
 
-def _person(source: VideoSource, analysis: Analysis, face: FaceRule, limit: float | None) -> Person:
+class _Clock:
+    """A source that notes the times of its frames while they are read."""
+
+    def __init__(self, source: VideoSource) -> None:
+        self.source, self.info, self.times = source, source.info, []
+
+    def frames(self) -> Iterator[SourceFrame]:
+        self.times.clear()
+        for item in self.source.frames():
+            self.times.append(float(item.time))
+            yield item
+
+
+def _person(analysis: Analysis, face: FaceRule, times: Sequence[float]) -> Person:
     chosen = choose(analysis.tracks, face, analysis.shot_starts)
     rows: list[tuple[FaceTrack, int] | None] = [None] * analysis.frames
     # The first of the chosen is the larger one: it goes on top.
@@ -84,17 +100,8 @@ def _person(source: VideoSource, analysis: Analysis, face: FaceRule, limit: floa
     for frame, item in enumerate(rows):
         if item is not None:
             points[frame] = item[0].landmarks[item[1]]
-    return Person(Mouths(frame_times(source, limit), points), rows, chosen)
-
-
-def frame_times(source: VideoSource, limit: float | None = None) -> np.ndarray:
-    """float64 (n,), seconds of the frames of a window before `limit`, by decoding it."""
-    times = []
-    for item in source.frames():
-        if limit is not None and item.time >= limit:
-            break
-        times.append(float(item.time))
-    return np.array(times)
+    # Frames are read ahead of the analysis: more of them have a time than were looked at.
+    return Person(Mouths(np.array(times[:analysis.frames]), points), rows, chosen)
 
 
 def find_mouths(source: VideoSource, person: Person, landmarks: str | Path, face: FaceRule, hooks: Hooks,
@@ -104,7 +111,7 @@ def find_mouths(source: VideoSource, person: Person, landmarks: str | Path, face
         return person.mouths
     if str(landmarks) == "face-alignment":
         analysis = analyse(source, create_backend("face-alignment"), hooks, limit=limit)
-        return Mouths(person.mouths.times, _person(source, analysis, face, limit).mouths.points)
+        return _person(analysis, face, person.mouths.times).mouths
     points = _run_mediapipe(Path(landmarks), source, person, hooks)
     times, seen = person.mouths.times, np.isfinite(points[:, 0, 0])
     if seen.any():
@@ -161,6 +168,6 @@ def _frames_before(source: VideoSource) -> int:
     with open_media(source.file) as container:
         stream = container.streams.video[0]
         base = stream.time_base
-        stamps = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
+        stamps = [packet.pts if packet.pts is not None else packet.dts for packet in container.demux(stream)]
     zero = stream.start_time or 0
-    return sum((pts - zero) * base < source.start for pts in stamps)
+    return sum((stamp - zero) * base < source.start for stamp in stamps if stamp is not None)

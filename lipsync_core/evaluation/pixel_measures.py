@@ -51,6 +51,7 @@ class FrameNumbers:
 
     sharpness: float = math.nan
     sharpness_mouth: float = math.nan
+    sharpness_beside: float = math.nan
     seam: np.ndarray = field(default_factory=lambda: np.full(BANDS, np.nan))
     colour: float = math.nan
     still: tuple[float, float] = (math.nan, math.nan)
@@ -93,7 +94,8 @@ def sharpness(dub: np.ndarray, source: np.ndarray, where: tuple[np.ndarray, np.n
     1 is as sharp as the source, 0.9 to 1.1 is good. Fooled by lossy encoding of the dub, which reads as blur (compare lossless
     ones), and by noise, ringing and blocking, which read as sharpness. The skin's number leaves
     out lips and inner mouth, because their content changes rightly (an open mouth has teeth). The lips' number takes each clip's own
-    lips without what is between them; it is looser, because lips that are stretched or pressed have other edges.
+    lips without what is between them; it is looser, because lips that are stretched or pressed have other edges. The third number
+    is of what lies about the region, where dubbing changes nothing: what encoding alone did.
     """
     if min(int(part.sum()) for part in where) < 30:
         return math.nan
@@ -102,9 +104,18 @@ def sharpness(dub: np.ndarray, source: np.ndarray, where: tuple[np.ndarray, np.n
     return (fine[0] + DETAIL_FLOOR) / (fine[1] + DETAIL_FLOOR)
 
 
+def _medians(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """The median of the values (n,) of each cell of the rim, (BANDS * SECTORS,); NaN for cells with fewer than 5."""
+    order = np.lexsort((values, cell))
+    begins = np.searchsorted(cell[order], np.arange(BANDS * SECTORS + 1))
+    counts = np.diff(begins)
+    middle = np.minimum(begins[:-1] + counts // 2, max(len(values) - 1, 0))
+    return np.where(counts >= 5, values[order][middle] if len(values) else np.nan, np.nan)
+
+
 def seam(dub: np.ndarray, source: np.ndarray, mask: np.ndarray, unit: float) -> np.ndarray:
     """Luma gradient of the dub over the source's own in `BANDS` narrow strips along the rim of `mask`, (BANDS,), NaN where there is
-    none: medians over each of `SECTORS` pieces of a strip, averaged. The clip's number is the worst strip's median over time.
+    none: medians over each of eight pieces of a strip, averaged. The clip's number is the worst strip's median over time.
 
     1 is invisible: the skin's own gradient and no more; up to 1.1 is good, 2 is an edge. Below 1 the rim is smoother than the
     skin was. Fooled by a jaw line or a beard that moves within the strip, by a step so soft that it is a tint (see `colour_shift`),
@@ -118,19 +129,14 @@ def seam(dub: np.ndarray, source: np.ndarray, mask: np.ndarray, unit: float) -> 
     away = cv2.distanceTransform(np.pad(inside, 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
     away = away - cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
     ys, xs = np.nonzero((away > -BAND) & (away < FEATHER * unit + BAND))
-    band = ((away[ys, xs] + BAND) / BAND).astype(int)
+    band = np.minimum(((away[ys, xs] + BAND) / BAND).astype(int), BANDS - 1)
     middle = np.argwhere(inside).mean(0) if inside.any() else np.zeros(2)
     sector = ((np.arctan2(ys - middle[0], xs - middle[1]) / (2 * np.pi) + 0.5) * SECTORS).astype(int) % SECTORS
     cell = band * SECTORS + sector
-    order = np.argsort(cell, kind="stable")
-    new, old = (_gradient(image)[ys, xs][order] for image in (dub, source))
-    parts = np.flatnonzero(np.diff(cell[order], prepend=-1, append=-1))
-    sums, counts = np.zeros(BANDS), np.zeros(BANDS)
-    for begin, end in zip(parts[:-1], parts[1:]):
-        row = band[order[begin]]
-        if end - begin >= 5 and row < BANDS:
-            sums[row] += (float(np.median(new[begin:end])) + FLOOR) / (float(np.median(old[begin:end])) + FLOOR)
-            counts[row] += 1
+    new, old = (_medians(_gradient(image)[ys, xs], cell) for image in (dub, source))
+    ratios = ((new + FLOOR) / (old + FLOOR)).reshape(BANDS, SECTORS)
+    known = np.isfinite(ratios)
+    counts, sums = known.sum(1), np.where(known, ratios, 0).sum(1)
     return np.where(counts >= SECTORS // 2, sums / np.maximum(counts, 1), np.nan)
 
 
@@ -240,6 +246,8 @@ class PixelMeter:
         skin = (mask > 0.9) & ~lip_region(lips, size, 0.10 * unit)
         numbers.sharpness = sharpness(new_luma, old_luma, (skin, skin), unit)
         numbers.sharpness_mouth = sharpness(new_luma, old_luma, (lip_ring(lips[-1], size), lip_ring(lips[0], size)), unit)
+        beside = cv2.dilate((mask > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+        numbers.sharpness_beside = sharpness(new_luma, old_luma, (beside, beside), unit)
         numbers.seam = seam(new_luma, old_luma, mask, unit)
         numbers.colour = colour_shift(new, old, mask, unit)
 
@@ -265,8 +273,8 @@ def flicker(still: np.ndarray, motion: np.ndarray) -> tuple[float | None, int]:
     """Mean absolute difference from frame to frame within the region, the head held still, dub over source, and the number of pairs.
 
     `still` (n, 2) as in `FrameNumbers`; `motion` (n, 2) how far the lips moved since the frame before, dub and source, in outer-eye
-    distances. Read on the `STILL_SHARE` of the pairs in which the mouth that moves more moves least, so that it is not speech
-    that is measured. 1 is as steady as the source, up to 1.15 is good. Fooled by clips in which one of the two never rests (few pairs, and
+    distances. Read on the quarter of the pairs in which the mouth that moves more moves least, so that it is not speech that is
+    measured. 1 is as steady as the source, up to 1.15 is good. Fooled by clips in which one of the two never rests (few pairs, and
     those not still), by landmark jitter of the source, which both share, and by a frozen source (a picture), whose own flicker is nearly 0.
     """
     worst = motion.max(1)

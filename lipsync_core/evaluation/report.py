@@ -53,7 +53,7 @@ class Evaluation:
     tiles: list[Tile] = field(repr=False, default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, ready for JSON: see the README of this package for the keys."""
+        """Everything but the pictures, ready for JSON: README.md beside this file lists the keys."""
         return {
             "format": FORMAT, "dubbed": self.dubbed, "source": self.source, "truth": self.truth, "audio": self.audio,
             "landmarks": self.landmarks, "landmarks_note": self.landmarks_note,

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..audio import load_speech
 from ..errors import FaceError, MediaError
-from ..faces import FaceRule
+from ..faces import FaceBackend, FaceRule, create_backend
 from ..media import FrameView, VideoSource
 from ..threads import Prefetch
 from ..types import FaceTrack, Hooks
@@ -59,12 +59,13 @@ def evaluate_several(dubbed: Sequence[Path | str], source: Path | str | None = N
     check_landmarks(landmarks)
     files = [Path(file) for file in dubbed]
     timings = [timing_of(file) for file in files]
-    limit = max(timing.video_seconds for timing in timings) + SPARE
-    before = look_at(Path(source), landmarks, face, hooks, limit, start=source_start) if source else None
+    limit = max(timing.video_seconds for timing in timings) + SPARE if all(t.video_seconds for t in timings) else None
+    backend = create_backend()
+    before = look_at(Path(source), landmarks, face, hooks, limit, backend, start=source_start) if source else None
     if truth and source and not source_start and Path(truth).exists() and Path(source).exists() and Path(truth).samefile(source):
         real = before
     else:
-        real = look_at(Path(truth), landmarks, face, hooks, limit) if truth else None
+        real = look_at(Path(truth), landmarks, face, hooks, limit, backend) if truth else None
     results = []
     for file, timing in zip(files, timings):
         try:
@@ -74,19 +75,19 @@ def evaluate_several(dubbed: Sequence[Path | str], source: Path | str | None = N
                 raise
             raise MediaError(f"{file} has no sound of its own to drive the mouth: name the recording with --audio.") from error
         sound = Sound(speech.samples, 0.0 if audio else timing.offset)
-        dub = look_at(file, landmarks, face, hooks, timing.video_seconds + SPARE, timing=timing, beside=before)
+        dub = look_at(file, landmarks, face, hooks, None, backend, timing=timing, beside=before)
         results.append(_measure(file, dub, before, real, sound, source, truth, audio, landmarks, hooks))
     return results
 
 
-def look_at(file: Path, landmarks: str | Path, face: FaceRule, hooks: Hooks, limit: float, *, start: float = 0.0,
-            timing: Timing | None = None, beside: Clip | None = None) -> Clip:
+def look_at(file: Path, landmarks: str | Path, face: FaceRule, hooks: Hooks, limit: float | None, backend: FaceBackend, *,
+            start: float = 0.0, timing: Timing | None = None, beside: Clip | None = None) -> Clip:
     """Find the person of a clip and the landmarks. `beside`: the source of this dub, in which the same face is at the same place."""
     source = VideoSource(file, start=start)
     if beside is not None and source.info.display_size != beside.source.info.display_size:
         sizes = ["{} is {}x{}".format(c.file, *c.info.display_size) for c in (source, beside.source)]
         raise MediaError(f"{sizes[0]} and {sizes[1]} pixels: --source must be the clip that was dubbed, in the same size.")
-    person = find_person(source, face, hooks, limit)
+    person = find_person(source, face, hooks, limit, backend)
     if not np.isfinite(person.mouths.points).any():
         raise FaceError(f"There is no face in {file}: give a clip with a visible face.")
     mouths = find_mouths(source, person, landmarks, face, hooks, limit)
@@ -201,7 +202,7 @@ def _worst(bands: np.ndarray) -> float:
 
 def _pixel_values(meter: PixelMeter, dub: Clip, source: Clip, values: dict[str, float | None], counts: dict[str, int]) -> None:
     count = len(meter.frames)
-    for name in ("sharpness", "sharpness_mouth", "colour"):
+    for name in ("sharpness", "sharpness_mouth", "sharpness_beside", "colour"):
         values[name] = _median(_column(meter, name))
     bands = [m for m in (_median(band) for band in np.array([f.seam for f in meter.frames]).reshape(count, -1).T) if m is not None]
     values["seam"] = max(bands, default=None)

@@ -48,10 +48,10 @@ class Sound:
 def leak(dub: Curves, sound: Sound) -> tuple[float | None, int]:
     """Share of the silent frames in which the lips move, in %, and the number of silent frames; None with fewer than 5 of them.
 
-    A frame's lips move if the opening changes faster than `MOVING_SPEED` or is more than `MOVING_AWAY` from the middle of its
-    silent passage. Up to 3 is good. Fooled by sound that is no speech (music counts as speech, so nothing is silent), by a generator that
-    is told to keep the source's own mouth in pauses, and by real people, who lick their lips and smile: the truth's own share is
-    reported beside it.
+    A frame is silent if nobody speaks within 200 ms of it. Its lips move if the opening changes faster than 0.2 outer-eye distances
+    a second (`MOVING_SPEED`), or is more than 0.03 from the middle of its silent passage (`MOVING_AWAY`). Up to 3 is good. Fooled by
+    sound that is no speech (music counts as speech, so nothing is silent), by a generator that is told to keep the source's own
+    mouth in pauses, and by real people, who lick their lips and breathe in: the truth's own share is reported beside it.
     """
     values, times = dub.opening, dub.times
     seen = np.isfinite(values)

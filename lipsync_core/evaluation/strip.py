@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from ..contact_sheet import fit
-from ..faces.geometry import mouth_box
 from ..media import FrameView
 from ..types import Hooks
 from .report import Tile
@@ -40,6 +39,17 @@ def pick_moments(values: dict[str, np.ndarray]) -> list[tuple[str, int]]:
     return picked
 
 
+def square_box(shape: np.ndarray, picture: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Integer box of the mouth of landmarks (68, 2) in a picture (w, h), square where the picture allows. It is placed by eyes and nose
+    alone, so that it is the same whatever the mouth does; None where the mouth is outside."""
+    across = shape[45] - shape[36]
+    unit = max(float(np.linalg.norm(across)), 1.0)
+    centre = shape[33] + 0.45 * np.array([-across[1], across[0]])
+    low, high = np.rint(centre - 0.7 * unit).astype(int), np.rint(centre + 0.7 * unit).astype(int)
+    x0, y0, x1, y1 = (int(np.clip(v, 0, limit)) for v, limit in zip((*low, *high), (*picture, *picture)))
+    return (x0, y0, x1, y1) if x1 - x0 > 7 and y1 - y0 > 7 else None
+
+
 def make_tiles(clips: dict[str, Clip], values: dict[str, np.ndarray], hooks: Hooks) -> list[Tile]:
     """The picked moments with the mouth of every clip at that time; without anything to pick from, six spread over the dub."""
     dub = clips["dub"]
@@ -67,7 +77,7 @@ def _pictures(clip: Clip, wanted: set[int], hooks: Hooks) -> dict[int, bytes]:
         if item.index in wanted:
             view = FrameView(item.frame, clip.source.info.rotation)
             shape = clip.mouths.points[item.index]
-            box = mouth_box(shape, (view.width, view.height), margin=0.45) if np.isfinite(shape).all() else None
+            box = square_box(shape, (view.width, view.height)) if np.isfinite(shape).all() else None
             image = np.clip(np.rint(view.region(box)), 0, 255).astype(np.uint8) if box else view.thumbnail(SIDE)
             ok, data = cv2.imencode(".jpg", cv2.cvtColor(fit(image, SIDE), cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
             if ok:

@@ -58,10 +58,10 @@ def correlation(dub: Curves, truth: Curves, name: str = "opening") -> float | No
 
 
 def best_lag(dub: Curves, truth: Curves) -> tuple[float | None, float | None]:
-    """Lag in ms at which the openings agree best, within `MAX_LAG`, and Pearson's r there. Positive: the dub's mouth comes late.
+    """Lag in ms at which the openings agree best, within 0.3 s (`MAX_LAG`), and Pearson's r there. Positive: the dub's mouth comes late.
 
     Within 40 ms is good (a frame; viewers notice a mouth that is about 45 ms late or 125 ms early). The lag is None where the
-    best r is below `LEAST_RELATION`: a mouth that has nothing to do with the truth has no lag. Fooled by regular rhythms, whose next
+    best r is below 0.3: a mouth that has nothing to do with the truth has no lag. Fooled by regular rhythms, whose next
     beat may fit better, and by a truth whose own sound is off.
     """
     if not moves(dub.opening):
@@ -129,7 +129,8 @@ def closures(times: np.ndarray, values: np.ndarray, threshold: float) -> list[tu
 
 
 def closure_recall(dub: Curves, truth: Curves, threshold: float) -> tuple[float | None, int]:
-    """Share of the truth's closures, in %, near which the dub's lips are shut (within `CLOSURE_REACH`), and how many there are.
+    """Share of the truth's closures, in %, near which (within 60 ms, `CLOSURE_REACH`) the dub's lips are shut, and how many there
+    are. A closure is a stretch of up to 0.5 s between two openings.
 
     70 and more is the aim; 100 for the true clip. Fooled by a mouth that is always shut: read with `closure_precision`.
     """

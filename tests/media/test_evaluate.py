@@ -127,6 +127,9 @@ FINDS = {"good": set(), "late": {"lag_ms", "correlation"}, "blurred": {"sharpnes
          "frozen": {"correlation", "best_correlation", "range"}, "leak": {"leak"}, "flicker": {"flicker"}}
 """Which measures leave their good range with which defect; a shift is also seen by the correlation at no lag, a hard paste is also
 another colour."""
+FOLLOWS = {"late": {"closure_recall", "closure_precision"}, "frozen": {"closure_recall", "closure_precision"},
+           "leak": {"closure_precision"}}
+"""What the same defect may also be seen by, depending on the words: closures that come late, or are not asked for."""
 
 
 def _found(result: Evaluation) -> set[str]:
@@ -138,7 +141,8 @@ def _found(result: Evaluation) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FINDS)
 def test_a_defect_is_found_by_its_measure_and_by_no_other(bench: Bench, name: str) -> None:
-    assert _found(bench.results[name]) == FINDS[name]
+    found = _found(bench.results[name])
+    assert found - FOLLOWS.get(name, set()) == FINDS[name]
 
 
 def test_the_sizes_of_the_defects_are_right(bench: Bench) -> None:
@@ -184,6 +188,19 @@ def test_the_command_writes_json_a_page_and_a_table(part: Path, bench: Bench, tm
 def test_a_part_of_the_source_is_found_by_its_start(part: Path, bench: Bench) -> None:
     result = evaluate(part, bench.source, source_start=1.0)
     assert result.measures["outside_equal"] == 100 and result.counts["compared_frames"] == 25
+
+
+@pytest.mark.parametrize(("pix_fmt", "rotation"), [("yuv420p10le", 0), ("yuv444p", 90)])
+def test_outside_is_compared_in_the_files_own_samples(tmp_path: Path, astronaut: np.ndarray, babble_file: Path, pix_fmt: str,
+                                                      rotation: int) -> None:
+    pictures = [np.rot90(picture, -rotation // 90) for picture in moving_face(astronaut, 8, 200)]
+    clip = write_clip(tmp_path / "in.mp4", pictures, pix_fmt=pix_fmt, rotation=rotation)
+    out, lossy = tmp_path / "out.mp4", tmp_path / "lossy.mp4"
+    dub(clip, babble_file, out, LOSSLESS)
+    dub(clip, babble_file, lossy, encoding=Encoding(crf=30, preset="ultrafast", pix_fmt="yuv420p"))
+    exact, near = evaluate_several([out, lossy], clip)
+    assert exact.measures["outside_equal"] == 100 and exact.measures["outside_psnr"] is None
+    assert 25 < near.measures["outside_psnr"] < 50 and 0 < near.measures["outside_equal"] < 90
 
 
 FAKE_MEDIAPIPE = """

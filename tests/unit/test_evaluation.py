@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lipsync_core.evaluation as evaluation_package
 from lipsync_core.errors import FaceError, LipSyncError
 from lipsync_core.evaluation import MEASURES, pixel_measures, sound_measures, truth_measures
-from lipsync_core.evaluation.container import Timing
+from lipsync_core.evaluation.container import REASONS, Timing
 from lipsync_core.evaluation.curves import CANONICAL, Curves, closure, closure_threshold, curves_of, resample
 from lipsync_core.evaluation.html import page
 from lipsync_core.evaluation.landmarks import OWN_NOTE, Mouths, check_landmarks, model_name
@@ -249,6 +250,13 @@ def test_every_measure_tells_what_is_good_and_what_fools_it() -> None:
     assert len({measure.key for measure in MEASURES}) == len(MEASURES)
     for measure in MEASURES:
         assert "ooled by" in measure.explanation(), measure.key
+
+
+def test_every_key_of_the_json_is_in_the_readme() -> None:
+    readme = (Path(evaluation_package.__file__).parent / "README.md").read_text(encoding="utf-8")
+    content = an_evaluation().as_dict()
+    for key in [*content, *content["timing"], *(measure.key for measure in MEASURES), *REASONS]:
+        assert f"`{key}`" in readme, key
 
 
 def test_the_worst_is_the_farthest_from_perfect() -> None:
