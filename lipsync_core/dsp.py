@@ -44,25 +44,33 @@ def magnitudes(samples: np.ndarray, n_fft: int, hop: int, window: int | None = N
     return torch.stft(signal, n_fft, hop, window, torch.hann_window(window), center=False, return_complex=True).abs()
 
 
+LEVEL_WINDOW = 512
+"""Samples that a row of `band_levels` looks at (25 ms of them weighted)."""
+
+
+def frame_levels(samples: np.ndarray, bands: int, hop: int) -> np.ndarray:
+    """Mel levels in dB of the windows of 512 samples that begin at 0, hop, 2 hop, … : float32 (frames, bands)."""
+    signal = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
+    spectrum = torch.stft(signal, LEVEL_WINDOW, hop, 400, torch.hann_window(400), center=False, return_complex=True).abs()
+    power = (mel_filters(bands, LEVEL_WINDOW, 60.0, 7600.0) @ spectrum**2).clamp_min(1e-10)
+    return (10 * torch.log10(power)).T.numpy()
+
+
 def band_levels(samples: np.ndarray, bands: int = 40, rate: float = 100.0, block: float = 30.0) -> np.ndarray:
     """Mel levels in dB, 60 to 7600 Hz, 25 ms windows: float32 (frames, bands), frame i at i / rate seconds.
 
     Long recordings are worked through in blocks of `block` seconds, so that memory stays small.
     """
-    hop, n_fft = round(SPEECH_RATE / rate), 512
-    filters = mel_filters(bands, n_fft, 60.0, 7600.0)
+    hop, half = round(SPEECH_RATE / rate), LEVEL_WINDOW // 2
     total = len(samples) // hop + 1
     step = int(block * rate)
     levels = np.empty((total, bands), np.float32)
     for first in range(0, total, step):
         last = min(first + step, total)
-        begin, end = first * hop - n_fft // 2, (last - 1) * hop + n_fft // 2
+        begin, end = first * hop - half, (last - 1) * hop + half
         part = np.asarray(samples[max(0, begin):max(0, end)], np.float32)
         part = np.pad(part, (max(0, -begin), max(0, end - begin - len(part) - max(0, -begin))))
-        frames = torch.stft(torch.from_numpy(np.ascontiguousarray(part)), n_fft, hop, 400, torch.hann_window(400), center=False,
-                            return_complex=True).abs()
-        power = (filters @ frames**2).clamp_min(1e-10)
-        levels[first:last] = (10 * torch.log10(power)).T.numpy()[:last - first]
+        levels[first:last] = frame_levels(part, bands, hop)[:last - first]
     return levels
 
 

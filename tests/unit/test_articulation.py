@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lipsync_core.dsp import band_levels, speech_activity
-from lipsync_core.generators.morph.articulation import BandArticulation
+from lipsync_core.generators.morph.articulation_bands import BandArticulation
 
 TIMES = np.arange(0, 3, 0.01)
 

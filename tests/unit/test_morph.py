@@ -43,8 +43,9 @@ def face(astronaut: np.ndarray, backend) -> tuple[np.ndarray, np.ndarray]:
 class Fixed:
     """An articulation that holds one mouth shape."""
 
-    def __init__(self, opening: float, width: float = 0.0, closure: float = 0.0, activity: float = 1.0) -> None:
-        self.values = opening, width, closure, activity
+    def __init__(self, opening: float, width: float = 0.0, closure: float = 0.0, activity: float = 1.0, tuck: float = 0.0,
+                 rounded: float = 0.0) -> None:
+        self.values = opening, width, opening, closure, tuck, rounded, activity
 
     def __call__(self, samples: np.ndarray, times: np.ndarray) -> MouthShape:
         return MouthShape(*(np.full(len(times), v, np.float32) for v in self.values))
@@ -139,9 +140,9 @@ def test_closing_and_shaping_lips(face: tuple) -> None:
     assert inner_gap(close_lips(lips, inner_gap(lips))).max() < 1e-6
     for gap in (0.0, 0.1, 0.2):
         assert abs(inner_gap(shape_lips(mouth.base[0], gap, 0, 0))[2] - gap) < 0.02
-    def width(w: float) -> float:
-        return float(np.ptp(shape_lips(mouth.base[0], 0.05, w, 0).real[:12]))
-    assert width(-1) < 0.85 * width(0) < width(0) < width(1)
+    def width(w: float, rounded: float = 0.0) -> float:
+        return float(np.ptp(shape_lips(mouth.base[0], 0.05, w, rounded=rounded).real[:12]))
+    assert width(-1, 1.0) < 0.85 * width(0) < width(-1) < width(0) < width(1)
 
 
 def test_one_batch_or_ten_give_the_same_pixels(face: tuple) -> None:

@@ -1,26 +1,26 @@
-"""From speech to the shape of a mouth over time: the seam behind which a trained model may stand.
-
-`BandArticulation` is a simple one: how much energy there is where open vowels have their first formant says how far the
-mouth is open, the balance between high and low formants whether it is spread or rounded, dips between syllables that it shuts.
-"""
+"""From speech to the shape of a mouth over time: the seam behind which any articulation model may stand."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
 
-from ...dsp import band_levels, hz_to_mel, mel_to_hz, speech_activity
+from ...dsp import band_levels
+from ...types import SPEECH_RATE
+from .articulation_net import BANDS, CHANNELS, RATE, start_loudness
+from .streaming import SHAPE_RATE, Articulator, StreamState
 
-BANDS = 40
-RATE = 100.0
-DEPTH, CURVE = 33.0, 1.5
-"""How many dB under the loudest vowels the mouth is shut, and the power of the way there."""
-MURMUR = 18.0
-"""dB by which the voice bar of a shut mouth outweighs everything above 500 Hz."""
-LEAD = 0.03
-"""Seconds that mouths move ahead of the sound they make (median over the clips with sound of their own)."""
+BLOCK = 20 * SPEECH_RATE
+"""Samples that the networks are given at a time, so that an hour of speech needs no more memory than a minute."""
+GAIN, FLOOR = 1.6, 0.10
+"""Opening = GAIN * (predicted - FLOOR): a network that minimises squared error hedges, moving lips less than people do. These give
+its openings the spread and the mean of the clips it was taught on."""
+PRESSED = (0.22, 0.62)
+"""Predicted closure from which the lips begin to shut, and at which they are shut."""
+SILENT = (0.45, 0.85)
+"""Chance of silence from which the mouth goes to rest, and at which it rests."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,21 @@ class MouthShape:
     opening: np.ndarray
     """0..1: shut to the widest of natural speech."""
     width: np.ndarray
-    """-1..1: rounded (o, u) to spread (e, i)."""
+    """-1..1: narrow to spread (e, i)."""
+    jaw: np.ndarray
+    """0..1: how far the chin drops, in units of what a full opening takes."""
     closure: np.ndarray
     """0..1: lips pressed together (m, b, p)."""
+    tuck: np.ndarray
+    """0..1: lower lip under the upper teeth (f, v)."""
+    round: np.ndarray
+    """0..1: lips pushed forward (u, w, sh)."""
     activity: np.ndarray
     """0..1: somebody speaks."""
+
+    def stack(self) -> np.ndarray:
+        """All of them, float32 (7, n)."""
+        return np.stack([getattr(self, entry.name) for entry in fields(self)])
 
 
 class Articulation(Protocol):
@@ -43,56 +53,36 @@ class Articulation(Protocol):
     def __call__(self, samples: np.ndarray, times: np.ndarray) -> MouthShape: ...
 
 
-class BandArticulation:
-    """Mouth shapes from mel bands. Independent of level; no weights."""
+class NetArticulation:
+    """Mouth shapes from the bundled networks: any language, any level, any frame rate."""
+
+    def __init__(self, articulator: Articulator | None = None) -> None:
+        self.articulator = articulator or Articulator()
 
     def __call__(self, samples: np.ndarray, times: np.ndarray) -> MouthShape:
-        levels = band_levels(samples, BANDS, RATE)
-        active = speech_activity(levels, RATE)
-        centres = mel_to_hz(np.linspace(hz_to_mel(60), hz_to_mel(7600), BANDS + 2))[1:-1]
-
-        def band(low: float, high: float) -> np.ndarray:
-            chosen = (centres >= low) & (centres < high)
-            return 10 * np.log10((10 ** (levels[:, chosen] / 10)).mean(1))
-
-        # Vowels are loud from 350 to 1300 Hz in the measure in which the mouth is open; murmur of m and n stays below.
-        vowel = _smooth(band(350, 1300), 0.018)
-        speaking = active > 0.5
-        if not speaking.any():
-            zero = np.zeros(len(times), np.float32)
-            return MouthShape(zero, zero, zero, zero)
-        top = float(np.quantile(vowel[speaking], 0.92))
-        # Loudness drifts: the scale follows the neighbourhood of two seconds, but never far from the recording's own.
-        near = np.clip(_smooth(_running_max(np.where(speaking, vowel, top - 30), 0.8), 0.5), top - 8, top + 4)
-        opening = np.clip((vowel - near + DEPTH) / DEPTH, 0, 1.15) ** CURVE
-        fricative = np.clip((band(3500, 7600) - vowel - 0) / 12, 0, 1)
-        opening = _smooth(opening * (1 - 0.6 * fricative) * active, 0.022)
-        spread = _smooth(band(1700, 3200) - band(400, 1000), 0.03)
-        voiced = speaking & (vowel > near - 16)
-        middle = float(np.median(spread[voiced])) if voiced.any() else 0.0
-        scale = float(np.std(spread[voiced])) + 3.0 if voiced.any() else 6.0
-        width = _smooth(np.tanh((spread - middle) / scale) * active * np.clip((vowel - near + 22) / 14, 0, 1), 0.035)
-        # A shut mouth lets low murmur through but hardly anything above.
-        murmur = band(120, 350) - _smooth(band(500, 7600), 0.012)
-        shut = np.clip((murmur - MURMUR) / 10, 0, 1) * np.clip((near - vowel - 10) / 10, 0, 1)
-        closure = _smooth(np.clip(shut, 0, 1) * active, 0.02)
-        opening = np.clip(opening * (1 - 0.9 * closure), 0, 1)
-        grid = np.arange(len(levels)) / RATE
-        times = np.asarray(times, np.float64) + LEAD
-        return MouthShape(*(np.interp(times, grid, curve, left=0.0, right=0.0).astype(np.float32)
-                            for curve in (opening, width, closure, active)))
+        samples = np.asarray(samples, np.float32)
+        state = StreamState(loudness=start_loudness(band_levels(samples, BANDS, RATE)))
+        parts = []
+        for first in range(0, max(len(samples), 1), BLOCK):
+            found, state = self.articulator.feed(samples[first:first + BLOCK], state, last=first + BLOCK >= len(samples))
+            parts.append(found)
+        curves = finish(np.concatenate(parts))
+        grid = np.arange(len(curves)) / SHAPE_RATE
+        return MouthShape(*(np.interp(times, grid, curve).astype(np.float32) for curve in curves.T))
 
 
-def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian of `sigma` seconds along time."""
-    s = sigma * RATE
-    reach = max(1, round(3 * s))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / s) ** 2)
-    return np.convolve(np.pad(values, reach, mode="edge"), kernel / kernel.sum(), mode="valid")
+def finish(raw: np.ndarray) -> np.ndarray:
+    """The networks' shapes (m, 7) -> columns in the order of `MouthShape`, float32 (m, 7): hedging undone, lips that meet shut."""
+    opening, width, jaw, closure, tuck, rounded = (raw[:, i] for i in range(len(CHANNELS)))
+    pressed = _smoothstep(closure, *PRESSED)
+    tucked = _smoothstep(tuck, *PRESSED) * (1 - pressed)
+    active = 1 - _smoothstep(raw[:, -1], *SILENT)
+    opening = np.clip(GAIN * (opening - FLOOR), 0, 1.15) * (1 - pressed) * (1 - 0.8 * tucked)
+    jaw = np.clip(GAIN * (jaw - FLOOR), 0, 1.15)
+    return np.stack([opening, np.clip(1.3 * width, -1, 1), jaw, pressed, tucked, np.clip(1.2 * rounded, 0, 1), active],
+                    1).astype(np.float32)
 
 
-def _running_max(values: np.ndarray, seconds: float) -> np.ndarray:
-    """Maximum over a window of `seconds` either side."""
-    reach = round(seconds * RATE)
-    padded = np.pad(values, reach, mode="edge")
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(-1)
+def _smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Person, Speech
-from .articulation import Articulation, BandArticulation
+from .articulation import Articulation
+from .articulation_bands import BandArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, lip_colour, make_reference, opening_of, paint, smoothstep
 from .warp import above_lips, solve
@@ -24,12 +25,12 @@ class MorphState:
 
     mouth: PersonMouth
     curve: np.ndarray
-    """float32 (4, m): opening, width, closure, activity at `CURVE_RATE`."""
+    """float32 (7, m): the rows of `MouthShape` at `CURVE_RATE`."""
     reference: Reference | None
     drive: Drive
 
     def shape_at(self, time: float) -> np.ndarray:
-        """opening, width, closure, activity (4,) at `time` seconds into the speech; the ends hold."""
+        """The values of `MouthShape` (7,) at `time` seconds into the speech; the ends hold."""
         position = min(max(time * CURVE_RATE, 0.0), self.curve.shape[1] - 1.0)
         i = min(int(position), self.curve.shape[1] - 2)
         return self.curve[:, i] + (position - i) * (self.curve[:, i + 1] - self.curve[:, i])
@@ -48,26 +49,29 @@ class MorphGenerator:
         mouth = study_person(track.landmarks, track.times, track.frames)
         times = np.arange(int(len(speech.samples) / SPEECH_RATE * CURVE_RATE) + 2) / CURVE_RATE
         shape = self.articulation(speech.samples, times)
-        curve = np.stack([shape.opening, shape.width, shape.closure, shape.activity])
-        return MorphState(mouth, curve, _best_reference(person, mouth), drive)
+        return MorphState(mouth, shape.stack(), _best_reference(person, mouth), drive)
 
     def generate(self, batch: Sequence[GeneratorItem], state: MorphState) -> list[GeneratedFace]:
         return [self._one(item, state) for item in batch]
 
     def _one(self, item: GeneratorItem, state: MorphState) -> GeneratedFace:
         crop = item.crop
-        opening, width, closure, activity = (float(v) for v in state.shape_at(item.time))
+        *moves, activity = (float(v) for v in state.shape_at(item.time))
         drive = state.drive
         amount = item.activation
         if drive.silence == "keep":
             amount *= activity
         elif drive.silence == "close":
-            opening, width = opening * activity, width * activity
+            moves = [move * activity for move in moves]
+        opening, width, jaw, closure, tuck, rounded = moves
         source = np.asarray(crop.pixels, np.float32)
         if amount <= 0:
             return GeneratedFace(source, np.zeros(source.shape[:2], np.float32))
-        frame = place(crop.landmarks, item.row, state.mouth, opening=opening * drive.strength,
-                      width=float(np.clip(width * drive.strength, -1, 1)), closure=closure, amount=amount)
+        strength = drive.strength
+        soft = min(strength, 1.0)
+        frame = place(crop.landmarks, item.row, state.mouth, opening=opening * strength, jaw=jaw * strength,
+                      width=float(np.clip(width * strength, -1, 1)), closure=closure, tuck=tuck * soft, rounded=rounded * soft,
+                      amount=amount)
         pixels = render(source, crop.landmarks, frame, item.region, state.mouth, item.row, state.reference)
         # With the geometry back in place there is nothing left to show: the mask may go without a visible step.
         return GeneratedFace(pixels, item.region * float(smoothstep(amount, 0.0, 0.15)))

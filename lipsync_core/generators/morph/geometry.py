@@ -23,13 +23,21 @@ CORNERS = np.array([0, 6, 12, 16])
 INNER_TOP = np.array([12, 13, 14, 15, 16])
 INNER_BOTTOM = np.array([12, 19, 18, 17, 16])
 
-UPPER_SHARE = 0.2
-"""Share of an opening that the upper lip makes; the rest is lower lip and jaw (lips of speakers in the clips: 0.1 to 0.3)."""
-JAW_SHARE = 0.6
+GAP_Y = np.array([26, -6, -11, -13, -11, -6, 26, 74, 84, 88, 84, 74, 27, -13, -15, -13, 27, 83, 85, 83]) / 100
+WIDTH_Y = np.array([-27, -14, -10, -9, -10, -14, -27, -21, -21, -22, -21, -21, -26, -16, -15, -16, -26, -16, -16, -16]) / 100
+"""How far each lip point goes down for an opening of 1, and for a mouth twice as wide (a smile lifts its corners). Least squares
+over 5,900 frames of 30 clips: `python -m lipsync_core.training.articulation basis TRACKS`."""
+UPPER_SHARE = -GAP_Y[14]
+"""Share of an opening that the upper lip makes; the rest is lower lip and jaw."""
+WIDER = 0.12
+"""Share of its width by which a mouth widens at width 1, narrows at -1, and narrows once more when rounded."""
+JAW_SHARE = 0.55
 """How far the chin follows an opening of the inner lips: the lower lip makes the rest by itself."""
 DEFAULT_RANGE = 0.17
 """Widest inner-lip opening of ordinary speech over the outer-eye distance, for people whose clip shows none of theirs."""
 RANGE_LIMITS = (0.12, 0.24)
+TUCK_LIFT, TUCK_SHOW = 0.022, 0.010
+"""How far the upper lip lifts off and the lower lip's edge stays under the lip line for f and v, which lets the teeth show."""
 INSET = 0.012
 """Canonical width of the lips' rim that a warp leaves out: where the source's mouth is open, so that no tooth sticks to a lip
 that closes; where the target's is, so that the dark line between shut lips does not rim them when they part."""
@@ -96,7 +104,7 @@ def close_lips(lips: np.ndarray, gap: np.ndarray) -> np.ndarray:
     closed[UPPER] += 1j * UPPER_SHARE * local[UPPER]
     closed[LOWER] -= 1j * (1 - UPPER_SHARE) * local[LOWER]
     # An open mouth's corners sit lower than a closed one's.
-    closed[CORNERS] -= 1j * 0.2 * gap[2] * np.array([1, 1, 1, 1])
+    closed[CORNERS] -= 1j * gap[2] * GAP_Y[CORNERS]
     meet = (closed[INNER_TOP].imag + closed[INNER_BOTTOM].imag) / 2
     closed[INNER_TOP[1:4]] = closed[INNER_TOP[1:4]].real + 1j * meet[1:4]
     closed[INNER_BOTTOM[1:4]] = closed[INNER_BOTTOM[1:4]].real + 1j * meet[1:4]
@@ -181,44 +189,49 @@ def locate(landmarks: np.ndarray, mouth: PersonMouth) -> tuple[complex, complex,
     return complex(a), complex(b), lips, np.maximum(inner_gap(lips) - mouth.closed_gap, 0.0)
 
 
-def shape_lips(base: np.ndarray, gap: float, width: float, closure: float) -> np.ndarray:
-    """Closed lips `base` (20,), canonical, opened by `gap`, rounded (width < 0) or spread (> 0), pressed by closure 0..1."""
-    left, right = base[12], base[16]
+def shape_lips(base: np.ndarray, gap: float, width: float = 0.0, closure: float = 0.0, tuck: float = 0.0,
+               rounded: float = 0.0) -> np.ndarray:
+    """Closed lips `base` (20,), canonical, opened by `gap`, narrow (width -1) or spread (1), pressed together by closure 0..1,
+    the lower one tucked under the upper teeth by tuck 0..1, pushed forward by rounded 0..1."""
     centre = (base[0] + base[6]).real / 2
-    spread = 1 + (0.10 * width if width > 0 else 0.24 * width) - 0.35 * gap
-    lips = centre + (base.real - centre) * spread + 1j * base.imag
-    half = max((right - left).real / 2, 1e-6)
-    u = np.clip((base.real - (left + right).real / 2) / half, -1, 1)
-    profile = (1 - u**2) ** 0.6
+    wider = WIDER * (width - rounded)
+    x = centre + (base.real - centre) * (1 + wider)
     seam = np.interp(base.real, base[INNER_TOP].real, base[INNER_TOP].imag)
-    # Rounding pushes the lips forward, which a camera in front sees as fuller lips; pressing and spreading thin them.
-    fuller = 1 + 0.22 * max(-width, 0) - 0.10 * max(width, 0) - 0.22 * closure - 0.35 * gap
-    y = seam + (base.imag - seam) * fuller
-    y[UPPER] -= UPPER_SHARE * gap * profile[UPPER]
-    y[LOWER] += (1 - UPPER_SHARE) * gap * profile[LOWER]
-    y[CORNERS] += 0.2 * gap
-    return lips.real + 1j * y
+    # Lips pushed forward look fuller to a camera in front; pressed, spread and tucked ones thin.
+    fuller = np.full(20, 1 + 0.22 * rounded - 0.10 * max(width, 0) - 0.22 * closure)
+    fuller[LOWER] -= 0.38 * tuck
+    y = seam + (base.imag - seam) * fuller + gap * GAP_Y + wider * WIDTH_Y
+    # The lower lip goes up to the teeth, whose edge shows under a lifted upper lip.
+    half = max((base[16] - base[12]).real / 2, 1e-6)
+    profile = np.clip(1 - ((base.real - centre) / half) ** 2, 0, 1)
+    y[UPPER] -= TUCK_LIFT * tuck * profile[UPPER]
+    y[INNER_BOTTOM[1:4]] += TUCK_SHOW * tuck * profile[INNER_BOTTOM[1:4]]
+    return x + 1j * y
 
 
-def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float, width: float, closure: float,
-          amount: float) -> FrameMouth:
+def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float, width: float = 0.0, closure: float = 0.0,
+          amount: float = 1.0, jaw: float | None = None, tuck: float = 0.0, rounded: float = 0.0) -> FrameMouth:
     """Source and target points of one frame.
 
-    `landmarks` (68, 2) in crop coordinates; `row` of the track; `opening` 0..1 (more under a strength above 1), `width`
-    -1..1, `closure` 0..1; `amount` 0..1 moves from the frame's own mouth (0) to the new one (1).
+    `landmarks` (68, 2) in crop coordinates; `row` of the track; `opening` 0..1 (more under a strength above 1), `jaw` the same
+    (None: as the opening), `width` -1..1, `closure`, `tuck`, `rounded` 0..1; `amount` 0..1 moves from the frame's own mouth (0)
+    to the new one (1).
     """
     a, b, lips, gaps = locate(landmarks, mouth)
     gap = opening * mouth.range
-    target = shape_lips(mouth.base[row], gap, width, closure)
+    target = shape_lips(mouth.base[row], gap, width, closure, tuck, rounded)
+    gap = float(np.maximum(inner_gap(target)[2], 0))
     target = lips + amount * (target - lips)
-    jaw = (to_complex(landmarks)[JAW] - b) / a
-    drop = JAW_SHARE * amount * (gap - gaps[2])
-    new_jaw = jaw + 1j * drop * JAW_WEIGHT
+    # The chin goes with the lips, and half with the jaw of its own: behind shut or rounded lips it may be low.
+    chin = gap if jaw is None else 0.5 * (gap + jaw * mouth.range)
+    drop = JAW_SHARE * amount * (chin - gaps[2])
+    jaw_points = (to_complex(landmarks)[JAW] - b) / a
+    new_jaw = jaw_points + 1j * drop * JAW_WEIGHT
     source_gap = float(gaps[2])
     rim = max(INSET, 1.3 / abs(a))                                     # a picture is never sharper than its pixels
     inset = rim * max(min(1.0, source_gap / 0.04), min(1.0, amount * max(gap - source_gap, 0) / 0.04))
     lips = lips.copy()
     lips[INNER_TOP[1:4]] -= 1j * inset
     lips[INNER_BOTTOM[1:4]] += 1j * inset
-    return FrameMouth(a, b, a * lips + b, a * target + b, a * jaw + b, a * new_jaw + b, source_gap,
+    return FrameMouth(a, b, a * lips + b, a * target + b, a * jaw_points + b, a * new_jaw + b, source_gap,
                       source_gap + amount * (gap - source_gap))

@@ -1,0 +1,102 @@
+"""Teach the articulation of `morph`, one command a step:
+
+    python -m lipsync_core.training.articulation corpus train.npz --hours 7.4 --seed 1           (espeak-ng, flite, festival)
+    python -m lipsync_core.training.articulation corpus test.npz --hours 0.15 --seed 99 --held-out
+    labels/bin/python -m lipsync_core.training.articulation.label MEDIA TRACKS --yunet FILE      (environment of requirements-label.txt)
+    python -m lipsync_core.training.articulation train train.npz TRACKS MEDIA -o articulation.safetensors --minutes 30 30
+    python -m lipsync_core.training.articulation evaluate test.npz TRACKS MEDIA
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    corpus = commands.add_parser("corpus", help="read random sentences of many languages aloud, keep phone times")
+    corpus.add_argument("file", type=Path)
+    corpus.add_argument("--hours", type=float, default=7.4)
+    corpus.add_argument("--seed", type=int, default=1)
+    corpus.add_argument("--held-out", action="store_true", help="languages and voices that the training lacks")
+    corpus.set_defaults(run=_corpus)
+    train = commands.add_parser("train", help="teach the networks")
+    train.add_argument("corpus", type=Path, nargs="+", help="corpus files, then TRACKS and MEDIA")
+    train.add_argument("-o", "--output", type=Path, required=True)
+    train.add_argument("--minutes", type=float, nargs="+", default=[30, 30], help="for each network of the ensemble")
+    train.add_argument("--width", type=int, default=128)
+    train.add_argument("--threads", type=int, default=1)
+    train.add_argument("--quick", action="store_true", help="a few steps, no clips: does the recipe run?")
+    train.set_defaults(run=_train)
+    evaluate = commands.add_parser("evaluate", help="held-out people and languages, beside the first version")
+    evaluate.add_argument("corpus", type=Path, help="made with --held-out")
+    evaluate.add_argument("tracks", type=Path)
+    evaluate.add_argument("media", type=Path)
+    evaluate.add_argument("--weights", type=Path, help="default: the bundled ones")
+    evaluate.add_argument("--json", type=Path)
+    evaluate.set_defaults(run=_evaluate)
+    basis = commands.add_parser("basis", help="how lip points move with opening and width: the constants of morph's geometry")
+    basis.add_argument("tracks", type=Path)
+    basis.set_defaults(run=_basis)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    chosen = parser.parse_args()
+    chosen.run(chosen)
+    return 0
+
+
+def _corpus(chosen: argparse.Namespace) -> None:
+    from .corpus import generate, save
+
+    count = save(generate(chosen.hours, chosen.seed, held_out=chosen.held_out), chosen.file)
+    sys.stdout.write(f"{count} utterances in {chosen.file}\n")
+
+
+def _train(chosen: argparse.Namespace) -> None:
+    from .export import export
+    from .fit import Batches, prepare, train
+    from .real import TEACHING, load_clips
+
+    torch.set_num_threads(chosen.threads)
+    files, clips = chosen.corpus, []
+    if not chosen.quick:
+        *files, tracks, media = chosen.corpus
+        clips = load_clips(tracks, media, TEACHING, shift=True)
+    spoken = [item for file in files for item in prepare(file)]
+    sys.stdout.write(f"{len(spoken)} utterances, {len(clips)} clips\n")
+    networks = []
+    for seed, minutes in enumerate(chosen.minutes):
+        batches = Batches(spoken, clips, 24, 0.4, seed)
+        networks.append(train(batches, minutes, width=chosen.width, seed=seed, steps=3 if chosen.quick else None))
+        export(networks, chosen.output)
+    sys.stdout.write(f"{chosen.output}: {chosen.output.stat().st_size / 1e6:.2f} MB\n")
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    from ...generators.morph.articulation import NetArticulation
+    from ...generators.morph.articulation_bands import BandArticulation
+    from ...generators.morph.streaming import FILE, Articulator
+    from .corpus import load
+    from .evaluate import table
+
+    models = {"bands (the first version)": BandArticulation(), "network": NetArticulation(Articulator(chosen.weights or FILE))}
+    result = table(models, chosen.tracks, chosen.media, load(chosen.corpus), sys.stdout.write)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+def _basis(chosen: argparse.Namespace) -> None:
+    from .basis import fit
+
+    for name, values in fit(chosen.tracks).items():
+        sys.stdout.write(f"{name} = {[round(100 * float(v)) for v in values]}  / 100\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
