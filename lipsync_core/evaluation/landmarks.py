@@ -13,11 +13,14 @@ import numpy as np
 from ..analysis import Analysis, analyse
 from ..errors import FaceError
 from ..faces import FaceBackend, FaceRule, choose, create_backend
+from ..faces.builtin import overlap
 from ..faces.smoothing import smooth_landmarks
 from ..media import SourceFrame, VideoSource, open_media
 from ..types import FaceTrack, Hooks
 
 OWN_NOTE = "landmarks: built-in, the same that the generator uses: read with care"
+SAME_PLACE = 0.4
+"""Overlap (intersection over union) from which two boxes are of one face: a chin that drops changes a box by a tenth."""
 PACKAGE = Path(__file__).resolve().parents[2]
 """The folder that holds `lipsync_core`."""
 
@@ -69,11 +72,12 @@ def model_name(landmarks: str | Path) -> tuple[str, str]:
     return ("face-alignment", "") if str(landmarks) == "face-alignment" else ("mediapipe", "")
 
 
-def find_person(source: VideoSource, face: FaceRule, hooks: Hooks, limit: float | None, backend: FaceBackend | None = None) -> Person:
+def find_person(source: VideoSource, face: FaceRule, hooks: Hooks, limit: float | None, backend: FaceBackend | None = None,
+                beside: Person | None = None) -> Person:
     """The chosen person of a clip up to `limit` seconds by the built-in models (`backend`, where they are loaded already), as `dub`
-    finds it."""
+    finds it. `beside`: the same person in the clip that this one was made from; then whoever is at the same place is meant."""
     clock = _Clock(source)
-    return _person(analyse(clock, backend or create_backend(), hooks, limit=limit), face, clock.times)
+    return _person(analyse(clock, backend or create_backend(), hooks, limit=limit), face, clock.times, beside)
 
 
 class _Clock:
@@ -89,19 +93,26 @@ class _Clock:
             yield item
 
 
-def _person(analysis: Analysis, face: FaceRule, times: Sequence[float]) -> Person:
-    chosen = choose(analysis.tracks, face, analysis.shot_starts)
+def _person(analysis: Analysis, face: FaceRule, times: Sequence[float], beside: Person | None = None) -> Person:
+    chosen = choose(analysis.tracks, face, analysis.shot_starts) if beside is None else analysis.tracks
     rows: list[tuple[FaceTrack, int] | None] = [None] * analysis.frames
     # The first of the chosen is the larger one: it goes on top.
     for track in reversed(chosen):
         for row, frame in enumerate(track.frames):
-            rows[int(frame)] = (track, row)
+            if beside is None or _at_place(beside, int(frame), track.boxes[row]):
+                rows[int(frame)] = (track, row)
     points = np.full((analysis.frames, 68, 2), np.nan, np.float32)
     for frame, item in enumerate(rows):
         if item is not None:
             points[frame] = item[0].landmarks[item[1]]
     # Frames are read ahead of the analysis: more of them have a time than were looked at.
     return Person(Mouths(np.array(times[:analysis.frames]), points), rows, chosen)
+
+
+def _at_place(person: Person, frame: int, box: np.ndarray) -> bool:
+    """Whether a box (4,) of a frame is about where that person is in it."""
+    place = person.track_rows[frame] if frame < len(person.track_rows) else None
+    return place is not None and overlap(place[0].boxes[place[1]], box) > SAME_PLACE
 
 
 def find_mouths(source: VideoSource, person: Person, landmarks: str | Path, face: FaceRule, hooks: Hooks,
@@ -111,7 +122,7 @@ def find_mouths(source: VideoSource, person: Person, landmarks: str | Path, face
         return person.mouths
     if str(landmarks) == "face-alignment":
         analysis = analyse(source, create_backend("face-alignment"), hooks, limit=limit)
-        return _person(analysis, face, person.mouths.times).mouths
+        return _person(analysis, face, person.mouths.times, person).mouths
     points = _run_mediapipe(Path(landmarks), source, person, hooks)
     times, seen = person.mouths.times, np.isfinite(points[:, 0, 0])
     if seen.any():

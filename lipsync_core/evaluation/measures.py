@@ -51,7 +51,8 @@ class Measure:
 
 
 def lse(dub: object = None) -> dict[str, object]:
-    """LSE-C (confidence, higher is better; 7 to 8 on real speech) and LSE-D (distance, lower is better; 6 to 7), from SyncNet v2.
+    """LSE-C (confidence, higher is better) and LSE-D (distance, lower is better), from SyncNet v2; real clips reach about 8 and 7
+    (Prajwal et al., Wav2Lip, 2020, LRS2).
 
     The one place for them: they are null until a SyncNet file can be given. Fooled by generators that were taught against SyncNet: these
     beat real video.

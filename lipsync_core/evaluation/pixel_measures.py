@@ -31,8 +31,8 @@ BANDS = 2 + round(FEATHER * SEAM_UNIT / BAND)
 """Strips, counted from just outside the outline; narrow faces fill fewer."""
 SECTORS = 8
 """Pieces of the rim, so that a strong edge behind one of them (collar, hair) hides no seam in the others."""
-FLOOR = 0.3
-"""Grey levels a pixel, added to both gradients of a ratio: below it nothing is visible, and a black background has none."""
+FLOOR = 0.5
+"""Grey levels a pixel, added to both gradients of a ratio: below it nothing is visible, and a flat or black background has none."""
 DETAIL_FLOOR = 0.05
 """The same for fine detail, grey levels."""
 STILL_SHARE = 0.25

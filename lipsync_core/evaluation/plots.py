@@ -67,8 +67,9 @@ def timeline(span: tuple[float, float], lines: Sequence[tuple[str, np.ndarray, n
                    f'<text class="tick" x="{LEFT - 6}" y="{y}" dy="0.32em" text-anchor="end">{value:.2f}</text>')
     for second in np.arange(np.ceil(begin), end + 1e-9, 1.0):
         x = _number(float(x_of(np.array(second))))
+        anchor = "end" if float(x) > WIDTH - RIGHT - 14 else "middle"
         out.append(f'<path class="grid" d="M{x} {TOP}V{TOP + inner_h}"/>'
-                   f'<text class="tick" x="{x}" y="{HEIGHT - 8}" text-anchor="middle">{second:.0f} s</text>')
+                   f'<text class="tick" x="{x}" y="{HEIGHT - 8}" text-anchor="{anchor}">{second:.0f} s</text>')
     if threshold is not None:
         y = _number(float(y_of(np.array(threshold))))
         out.append(f'<path class="threshold" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>')

@@ -87,7 +87,7 @@ def look_at(file: Path, landmarks: str | Path, face: FaceRule, hooks: Hooks, lim
     if beside is not None and source.info.display_size != beside.source.info.display_size:
         sizes = ["{} is {}x{}".format(c.file, *c.info.display_size) for c in (source, beside.source)]
         raise MediaError(f"{sizes[0]} and {sizes[1]} pixels: --source must be the clip that was dubbed, in the same size.")
-    person = find_person(source, face, hooks, limit, backend)
+    person = find_person(source, face, hooks, limit, backend, beside.person if beside else None)
     if not np.isfinite(person.mouths.points).any():
         raise FaceError(f"There is no face in {file}: give a clip with a visible face.")
     mouths = find_mouths(source, person, landmarks, face, hooks, limit)

@@ -203,6 +203,16 @@ def test_outside_is_compared_in_the_files_own_samples(tmp_path: Path, astronaut:
     assert 25 < near.measures["outside_psnr"] < 50 and 0 < near.measures["outside_equal"] < 90
 
 
+def test_of_two_people_the_one_who_was_dubbed_is_measured(tmp_path: Path, astronaut: np.ndarray, babble_file: Path) -> None:
+    faces = moving_face(astronaut, 8, 200)
+    clip = write_clip(tmp_path / "in.mp4", [np.hstack([face, face]) for face in faces], options={"crf": "8"})
+    dub(clip, babble_file, tmp_path / "out.mp4", LOSSLESS, face=1, silence="generate", strength=2.0)
+    right, left = (evaluate(tmp_path / "out.mp4", clip, face=face) for face in (1, 0))
+    assert right.measures["outside_equal"] == 100 and right.counts["changed_frames"] == 8
+    assert left.measures["outside_equal"] < 100 and left.counts["changed_frames"] == 0
+    assert left.measures["sharpness"] == 1 != right.measures["sharpness"]
+
+
 FAKE_MEDIAPIPE = """
 class FaceMesh:
     def __init__(self, **options): pass
