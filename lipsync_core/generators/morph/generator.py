@@ -12,7 +12,7 @@ from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, Generator
 from .articulation import Articulation
 from .articulation_bands import BandArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
-from .interior import Opening, Reference, lip_colour, make_reference, opening_of, paint, smoothstep
+from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep
 from .warp import above_lips, solve
 
 CURVE_RATE = 100.0
@@ -138,7 +138,7 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     inside = np.clip((y - top) / (2 * soft) + 0.5, 0, 1) * np.clip((bottom - y) / (2 * soft) + 0.5, 0, 1)
     inside *= smoothstep((bottom - top) * frame.scale, 0.4, 1.8)
     inside *= (x > target.x[0]) & (x < target.x[-1])
-    colour = lip_colour(source, frame.source_lips)
+    colours = colours_of(source, frame.source_lips, frame.source_jaw)
     references = [(reference, 1.0)] if reference is not None else []
     # The frame's own teeth are the best lit there are, wherever it shows enough of them.
     own = float(smoothstep(frame.source_gap / max(frame.target_gap, 1e-3), 0.25, 0.55)
@@ -146,7 +146,7 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     if own > 0:
         references.append((make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips)), own))
     base = mouth.base[row]
-    inner = paint(canonical, target, references, colour, float((base[14].imag + base[18].imag) / 2))
+    inner = paint(canonical, target, references, colours, float((base[14].imag + base[18].imag) / 2))
     return part + inside[..., None].astype(np.float32) * (inner - part)
 
 

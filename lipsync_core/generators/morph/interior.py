@@ -1,8 +1,8 @@
-"""What shows between the lips: teeth, tongue and dark, from the person's own open-mouth frames, else drawn.
+"""What shows between the lips: teeth, tongue and dark, from the person's own open-mouth frames, else learned from others'.
 
 Upper teeth belong to the skull and lower teeth and tongue to the jaw. So a reference picture's upper half is laid in place by
-the nose and eyes, whatever the lips do, and its lower half follows the lower lip; where a reference ends, a drawn cavity
-goes on.
+the nose and eyes, whatever the lips do, and its lower half follows the lower lip; where a reference ends, the learned
+interior (interior_net.py) goes on. A drawn one is kept as what the learned one is measured against.
 """
 
 from __future__ import annotations
@@ -12,61 +12,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .geometry import INNER_BOTTOM, INNER_TOP
+from .interior_net import Colours, learned, skin_colour
+from .opening import Opening, opening_of, smoothstep
 
 TOOTH_REST = 0.018
 """How far the upper incisors reach below the lip line of a mouth at rest (about 2 mm)."""
 
 MAX_STRETCH = 1.3
 """How much longer a row of teeth that fills the reference's mouth may be made to fill a wider one."""
-
-
-def smoothstep(x: np.ndarray | float, low: float, high: float) -> np.ndarray:
-    t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def contour(points: np.ndarray, samples: int = 8) -> np.ndarray:
-    """Catmull-Rom curve through complex points (k,): ((k - 1) * samples + 1,)."""
-    padded = np.concatenate([[2 * points[0] - points[1]], points, [2 * points[-1] - points[-2]]])
-    t = np.arange(samples) / samples
-    p0, p1, p2, p3 = padded[:-3, None], padded[1:-2, None], padded[2:-1, None], padded[3:, None]
-    curve = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
-    return np.append(curve.reshape(-1), points[-1])
-
-
-@dataclass(frozen=True)
-class Opening:
-    """The gap between the inner lips in canonical coordinates: upper and lower edge as functions of x."""
-
-    x: np.ndarray
-    top: np.ndarray
-    bottom: np.ndarray
-
-    @property
-    def centre(self) -> float:
-        return float(self.x[0] + self.x[-1]) / 2
-
-    @property
-    def half_width(self) -> float:
-        return max(float(self.x[-1] - self.x[0]) / 2, 1e-3)
-
-    @property
-    def gap(self) -> float:
-        return float((self.bottom - self.top).max())
-
-
-def opening_of(lips: np.ndarray) -> Opening:
-    """From lips (20,), complex canonical."""
-    top, bottom = contour(lips[INNER_TOP]), contour(lips[INNER_BOTTOM])
-    x = np.linspace(top.real.min(), top.real.max(), 48)
-    edges = []
-    for curve in (top, bottom):
-        order = np.argsort(curve.real)
-        edges.append(np.interp(x, curve.real[order], curve.imag[order]))
-    upper, lower = edges
-    middle = (upper + lower) / 2
-    return Opening(x, np.minimum(upper, middle), np.maximum(lower, middle))
 
 
 @dataclass(frozen=True)
@@ -93,6 +46,11 @@ def lip_colour(pixels: np.ndarray, lips: np.ndarray) -> np.ndarray:
     cv2.fillPoly(mask, [np.rint(outer).astype(np.int32)], 1)
     cv2.fillPoly(mask, [np.rint(inner).astype(np.int32)], 0)
     return np.array(cv2.mean(pixels, mask)[:3], np.float32) if mask.any() else np.full(3, 110, np.float32)
+
+
+def colours_of(pixels: np.ndarray, lips: np.ndarray, jaw: np.ndarray) -> Colours:
+    """Of an RGB crop; lips (20,), jaw (17,) complex pixels."""
+    return Colours(lip_colour(pixels, lips), skin_colour(pixels, lips, jaw))
 
 
 def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray) -> Reference:
@@ -140,22 +98,27 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
     return picture
 
 
-def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference, float]], colour: np.ndarray,
-          seam_y: float) -> np.ndarray:
+def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference, float]], colours: Colours,
+          seam_y: float, learn: bool = False) -> np.ndarray:
     """The inner mouth for complex canonical `points` (h, w): RGB float32 (h, w, 3).
 
-    `references` with weights 0..1, painted in order over a drawn mouth; `colour` (3,) is the frame's own lip colour, which
-    sets the light; `seam_y` the canonical height of the lip line at rest, where the teeth hang from.
+    `references` with weights 0..1, painted in order over a learned mouth (a drawn one without `learn`); `colours` are
+    the frame's own, which set the light; `seam_y` the canonical height of the lip line at rest, where the teeth hang from.
     """
+    colour = colours.lips
     x, y = points.real.astype(np.float32), points.imag.astype(np.float32)
     top = np.interp(x, target.x, target.top).astype(np.float32)
     bottom = np.interp(x, target.x, target.bottom).astype(np.float32)
     above, below, gap = y - top, bottom - y, np.maximum(bottom - top, 1e-4)
     u = (x - target.centre) / target.half_width
-    have = max((weight for _, weight in references), default=0.0)
-    curve = 0.03 * u**2
-    teeth = (seam_y + TOOTH_REST - curve) - y if have < 0.5 else None
-    picture = _cavity(u, above, below, gap, colour, teeth)
+    # The lips' shadow, and the darkness of the corners.
+    shade = ((0.72 + 0.28 * smoothstep(above, 0.0, 0.03)) * (1 - 0.45 * np.clip(np.abs(u), 0, 1) ** 4))[..., None]
+    if learn:
+        picture = learned(x, y, target, seam_y, colours)
+    else:
+        have = max((weight for _, weight in references), default=0.0)
+        teeth = (seam_y + TOOTH_REST - 0.03 * u**2) - y if have < 0.5 else None
+        picture = _cavity(u, above, below, gap, colour, teeth) * shade
     for reference, weight in references:
         if weight <= 0:
             continue
@@ -183,7 +146,5 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
         total = np.clip(upper_ok + lower_ok, 1e-6, None)
         mixed = (parts[0] * (upper_ok / total)[..., None] + parts[1] * (lower_ok / total)[..., None]) * gain
         alpha = (np.clip(upper_ok + lower_ok, 0, 1) * weight)[..., None]
-        picture = picture + alpha * (mixed - picture)
-    # The lips' shadow, and the darkness of the corners.
-    shade = (0.72 + 0.28 * smoothstep(above, 0.0, 0.03)) * (1 - 0.45 * np.clip(np.abs(u), 0, 1) ** 4)
-    return np.clip(picture * shade[..., None], 0, 255)
+        picture = picture + alpha * (mixed * shade - picture)
+    return np.clip(picture, 0, 255)

@@ -1,0 +1,60 @@
+"""The gap between the lips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .geometry import INNER_BOTTOM, INNER_TOP
+
+
+def smoothstep(x: np.ndarray | float, low: float, high: float) -> np.ndarray:
+    t = np.clip((np.asarray(x, np.float32) - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def contour(points: np.ndarray, samples: int = 8) -> np.ndarray:
+    """Catmull-Rom curve through complex points (k,): ((k - 1) * samples + 1,)."""
+    padded = np.concatenate([[2 * points[0] - points[1]], points, [2 * points[-1] - points[-2]]])
+    t = np.arange(samples) / samples
+    p0, p1, p2, p3 = padded[:-3, None], padded[1:-2, None], padded[2:-1, None], padded[3:, None]
+    curve = p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
+    return np.append(curve.reshape(-1), points[-1])
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The gap between the inner lips in canonical coordinates: upper and lower edge as functions of x."""
+
+    x: np.ndarray
+    top: np.ndarray
+    bottom: np.ndarray
+    middle: float = 0.0
+    """x of the upper lip's middle, below which the two large incisors meet."""
+
+    @property
+    def centre(self) -> float:
+        return float(self.x[0] + self.x[-1]) / 2
+
+    @property
+    def half_width(self) -> float:
+        return max(float(self.x[-1] - self.x[0]) / 2, 1e-3)
+
+    @property
+    def gap(self) -> float:
+        return float((self.bottom - self.top).max())
+
+
+def opening_of(lips: np.ndarray) -> Opening:
+    """From lips (20,), complex canonical."""
+    top, bottom = contour(lips[INNER_TOP]), contour(lips[INNER_BOTTOM])
+    x = np.linspace(top.real.min(), top.real.max(), 48)
+    edges = []
+    for curve in (top, bottom):
+        order = np.argsort(curve.real)
+        edges.append(np.interp(x, curve.real[order], curve.imag[order]))
+    upper, lower = edges
+    middle = (upper + lower) / 2
+    return Opening(x, np.minimum(upper, middle), np.maximum(lower, middle),
+                   float(lips[INNER_TOP[2]].real))
