@@ -26,9 +26,9 @@ from lipsync_core.faces import create_backend
 from lipsync_core.media import FrameView, VideoSource
 from lipsync_core.types import FaceTrack, Hooks
 
-FRAMES = 100
+FRAMES = 80
 LOSSLESS = DubOptions(encoding=Encoding(lossless=True, preset="ultrafast"))
-PAUSE = (1.9, 2.9)
+PAUSE = (1.6, 2.5)
 """Seconds in which the driving sound is silent."""
 
 
@@ -45,8 +45,8 @@ class Bench:
 
 def _sounds(folder: Path) -> dict[str, Path]:
     speech, rate = soundfile.read(SPEECH, dtype="float32")
-    step = round(rate * 1.6)
-    quiet = np.zeros(rate * 4, np.float32)
+    step = round(rate * 1.3)
+    quiet = np.zeros(round(rate * 3.2), np.float32)
 
     def placed(*pieces: tuple[float, np.ndarray]) -> np.ndarray:
         result = quiet.copy()
@@ -55,9 +55,9 @@ def _sounds(folder: Path) -> dict[str, Path]:
             result[begin:begin + len(piece)] += piece[:len(result) - begin]
         return result
 
-    first, second, third = speech[:step], speech[step:2 * step], speech[2 * step:2 * step + round(0.5 * rate)]
-    said = placed((0.3, first), (PAUSE[1], second[:round(1.1 * rate)]))
-    files = {"said": said, "own": placed((0.0, second), (1.7, speech[3 * step:4 * step]), (3.4, first)),
+    first, second, third = speech[:step], speech[step:2 * step], speech[2 * step:2 * step + round(0.45 * rate)]
+    said = placed((0.3, first), (PAUSE[1], second[:round(0.7 * rate)]))
+    files = {"said": said, "own": placed((0.0, second), (1.4, speech[3 * step:4 * step]), (2.8, first)),
              "leaky": said + placed((PAUSE[0] + 0.25, third))}
     for name, samples in files.items():
         soundfile.write(folder / f"{name}.wav", samples, rate)
@@ -99,7 +99,7 @@ def _flicker(image: np.ndarray, mask: np.ndarray, frame: int) -> np.ndarray:
 def bench(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Bench:
     folder = tmp_path_factory.mktemp("evaluate")
     sounds = _sounds(folder)
-    portrait = write_clip(folder / "portrait.mp4", moving_face(astronaut, FRAMES, 288), options={"crf": "8", "preset": "ultrafast"})
+    portrait = write_clip(folder / "portrait.mp4", moving_face(astronaut, FRAMES, 256), options={"crf": "8", "preset": "ultrafast"})
     source, truth = folder / "source.mp4", folder / "truth.mp4"
     dub(portrait, sounds["own"], source, LOSSLESS)
     dub(portrait, sounds["said"], truth, LOSSLESS)
@@ -111,6 +111,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Be
     track = analyse(VideoSource(dubs["good"]), create_backend(), Hooks()).tracks[0]
     for name, change in (("blurred", _blurred), ("seam", _hard_seam), ("flicker", _flicker)):
         _changed(dubs["good"], dubs[name], track, change)
+    dubs["undubbed"] = source
     results = evaluate_several(list(dubs.values()), source, truth, sounds["said"])
     return Bench(source, truth, sounds["said"], dubs, dict(zip(dubs, results)))
 
@@ -124,18 +125,19 @@ def part(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FINDS = {"good": set(), "late": {"lag_ms", "correlation"}, "blurred": {"sharpness", "sharpness_mouth"}, "seam": {"seam", "colour"},
-         "frozen": {"correlation", "best_correlation", "range"}, "leak": {"leak"}, "flicker": {"flicker"}}
+         "frozen": {"correlation", "best_correlation", "range"}, "leak": {"leak"}, "flicker": {"flicker"},
+         "undubbed": {"leftover", "correlation", "best_correlation"}}
 """Which measures leave their good range with which defect; a shift is also seen by the correlation at no lag, a hard paste is also
 another colour."""
 FOLLOWS = {"late": {"closure_recall", "closure_precision"}, "frozen": {"closure_recall", "closure_precision"},
-           "leak": {"closure_precision"}}
+           "leak": {"closure_precision"}, "undubbed": {"lag_ms", "leak", "range", "closure_recall", "closure_precision"}}
 """What the same defect may also be seen by, depending on the words: closures that come late, or are not asked for."""
 
 
 def _found(result: Evaluation) -> set[str]:
     bad = {measure.key for measure in MEASURES if measure.judge(result.measures.get(measure.key)) is False}
-    # Over 4 s chance alone passes 0.15: what it reaches is reported beside it.
-    return bad - ({"leftover"} if abs(result.measures["leftover"]) < result.measures["leftover_chance"] else set())
+    # Over 3 s chance alone passes 0.15 (`leftover_chance`); a mouth that really is left over passes this too.
+    return bad - ({"leftover"} if abs(result.measures["leftover"]) < 0.5 else set())
 
 
 @pytest.mark.slow
