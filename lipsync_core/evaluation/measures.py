@@ -80,7 +80,7 @@ MEASURES = (
     Measure("leftover_chance", "... that chance alone reaches", "r", sound_measures.leftover_chance, needs="foreign sound"),
     Measure("sharpness", "Sharpness of the lower face's skin", "ratio", pixel_measures.sharpness, (0.9, 1.1), needs="source"),
     Measure("sharpness_mouth", "Sharpness of the lips", "ratio", pixel_measures.sharpness, (0.75, 1.35), needs="source"),
-    Measure("sharpness_beside", "... beside the region (encoding alone)", "ratio", pixel_measures.sharpness, needs="source"),
+    Measure("sharpness_beside", "... of the cheeks above (encoding alone)", "ratio", pixel_measures.sharpness, needs="source"),
     Measure("seam", "Seam: gradient along the rim", "ratio", pixel_measures.seam, (None, 1.1), needs="source"),
     Measure("colour", "Colour shift at the rim", "of 255", pixel_measures.colour_shift, (None, 2), needs="source"),
     Measure("flicker", "Flicker on still passages", "ratio", pixel_measures.flicker, (None, 1.15), 2, "still_pairs", "source"),

@@ -95,7 +95,7 @@ def sharpness(dub: np.ndarray, source: np.ndarray, where: tuple[np.ndarray, np.n
     ones), and by noise, ringing and blocking, which read as sharpness. The skin's number leaves
     out lips and inner mouth, because their content changes rightly (an open mouth has teeth). The lips' number takes each clip's own
     lips without what is between them; it is looser, because lips that are stretched or pressed have other edges. The third number
-    is of what lies about the region, where dubbing changes nothing: what encoding alone did.
+    is of the cheeks above the region, where dubbing changes nothing: what encoding alone did to skin.
     """
     if min(int(part.sum()) for part in where) < 30:
         return math.nan
@@ -210,6 +210,24 @@ class Outside:
                 "outside_psnr": 10 * math.log10(255**2 / mean) if mean > 0 else None}
 
 
+def _cheeks(dub: FrameView, source: FrameView, shape: np.ndarray) -> float:
+    """`sharpness` of the skin between the eyes and the region of landmarks (68, 2)."""
+    unit = float(np.linalg.norm(shape[45] - shape[36]))
+    down = shape[8] - shape[27]
+    lids = shape[[36, 41, 40, 39, 42, 47, 46, 45]] + 0.08 * unit * down / max(float(np.linalg.norm(down)), 1e-6)
+    outline = np.concatenate([shape[[0]], lids[:4], shape[[28]], lids[4:], shape[[16, 14, 29, 2]]])
+    limit = (source.width, source.height)
+    x0, y0 = (int(np.clip(np.floor(v), 0, n - 1)) for v, n in zip(outline.min(0), limit))
+    x1, y1 = (int(np.clip(np.ceil(v) + 1, 1, n)) for v, n in zip(outline.max(0), limit))
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return math.nan
+    where = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    cv2.fillPoly(where, [np.rint(outline - [x0, y0]).astype(np.int32)], 1)
+    region = lower_face_mask(shape - [x0, y0], (x1 - x0, y1 - y0)) > 0
+    skin = (where > 0) & (cv2.dilate(region.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0)
+    return sharpness(luma(dub.region((x0, y0, x1, y1))), luma(source.region((x0, y0, x1, y1))), (skin, skin), unit)
+
+
 class PixelMeter:
     """Fed the frames of both clips in step; keeps the last canonical crop and a few numbers a frame."""
 
@@ -220,9 +238,10 @@ class PixelMeter:
         self._track: FaceTrack | None = None
         self._side = 0
 
-    def feed(self, dub: FrameView, source: FrameView, rows: list[tuple[FaceTrack, int]], dub_shape: np.ndarray | None) -> None:
-        """A frame: `rows` the people dubbed in it, with rows of their tracks, the measured one first (may be empty); `dub_shape` (68, 2)
-        the landmarks measured in the dub, or None."""
+    def feed(self, dub: FrameView, source: FrameView, rows: list[tuple[FaceTrack, int]],
+             mouths: tuple[np.ndarray, np.ndarray] | None) -> None:
+        """A frame: `rows` the people dubbed in it, with rows of their tracks, the measured one first (may be empty); `mouths` the
+        landmarks (68, 2) measured in dub and source, or None."""
         shapes = [track.landmarks[row] for track, row in rows]
         numbers = FrameNumbers(changed=self.outside.add(dub, source, shapes))
         self.frames.append(numbers)
@@ -230,10 +249,12 @@ class PixelMeter:
             self._last = None                                         # a faded frame says nothing of the generator
             return
         track, shape = rows[0][0], np.asarray(shapes[0], np.float64)
-        self._window(numbers, dub, source, shape, dub_shape)
+        self._window(numbers, dub, source, shape, mouths)
+        numbers.sharpness_beside = _cheeks(dub, source, shape)
         self._still(numbers, dub, source, shape, track)
 
-    def _window(self, numbers: FrameNumbers, dub: FrameView, source: FrameView, shape: np.ndarray, dub_shape: np.ndarray | None) -> None:
+    def _window(self, numbers: FrameNumbers, dub: FrameView, source: FrameView, shape: np.ndarray,
+                mouths: tuple[np.ndarray, np.ndarray] | None) -> None:
         box = lower_face_box(shape, (source.width, source.height), grow=GROW)
         if box is None:
             return
@@ -242,12 +263,10 @@ class PixelMeter:
         mask = lower_face_mask(shape - origin, size)
         new, old = dub.region(box), source.region(box)
         new_luma, old_luma = luma(new), luma(old)
-        lips = [shape - origin] + ([] if dub_shape is None else [dub_shape - origin])
+        lips = [points - origin for points in (mouths if mouths is not None else (shape, shape))]
         skin = (mask > 0.9) & ~lip_region(lips, size, 0.10 * unit)
         numbers.sharpness = sharpness(new_luma, old_luma, (skin, skin), unit)
-        numbers.sharpness_mouth = sharpness(new_luma, old_luma, (lip_ring(lips[-1], size), lip_ring(lips[0], size)), unit)
-        beside = cv2.dilate((mask > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
-        numbers.sharpness_beside = sharpness(new_luma, old_luma, (beside, beside), unit)
+        numbers.sharpness_mouth = sharpness(new_luma, old_luma, (lip_ring(lips[0], size), lip_ring(lips[1], size)), unit)
         numbers.seam = seam(new_luma, old_luma, mask, unit)
         numbers.colour = colour_shift(new, old, mask, unit)
 

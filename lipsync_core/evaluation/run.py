@@ -169,9 +169,9 @@ def _compare_pixels(dub: Clip, source: Clip, hooks: Hooks) -> PixelMeter:
             if a.index >= total or a.index >= len(source.person.track_rows):
                 break
             rows = _rows(source.person, a.index)
-            shape = dub.mouths.points[a.index]
+            mouths = dub.mouths.points[a.index], source.mouths.points[a.index]
             meter.feed(FrameView(a.frame, dub.source.info.rotation), FrameView(b.frame, source.source.info.rotation), rows,
-                       shape if np.isfinite(shape).all() else None)
+                       mouths if np.isfinite(mouths).all() else None)
             hooks.progress("pixels", a.index + 1, total)
     return meter
 
