@@ -7,7 +7,8 @@ from pathlib import Path
 from ..errors import CheckpointError
 from ..types import Generator
 
-BUILT_IN = ("morph",)
+BUILT_IN = ("morph", "morph-bands")
+"""`morph-bands` is the first version's articulation, without a trained model: the baseline of comparisons."""
 
 
 def create_generator(name: str | Path = "morph") -> Generator:
@@ -15,10 +16,10 @@ def create_generator(name: str | Path = "morph") -> Generator:
 
     Raises `CheckpointError`: no such file, a file that is no checkpoint, or one whose tensors no generator here knows.
     """
-    if str(name) == "morph":
-        from .morph import MorphGenerator
+    if str(name) in BUILT_IN:
+        from .morph import BandArticulation, MorphGenerator
 
-        return MorphGenerator()
+        return MorphGenerator(BandArticulation() if str(name) == "morph-bands" else None)
     path = Path(name)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder: name the checkpoint file in it, or the built-in generator 'morph'.")

@@ -2,7 +2,7 @@
 
     python -m lipsync_core.training.articulation corpus train.npz --hours 7.4 --seed 1           (espeak-ng, flite, festival)
     python -m lipsync_core.training.articulation corpus test.npz --hours 0.15 --seed 99 --held-out
-    labels/bin/python -m lipsync_core.training.articulation.label MEDIA TRACKS --yunet FILE      (environment of requirements-label.txt)
+    labels/bin/python -m lipsync_core.training.articulation.label MEDIA TRACKS      (environment of requirements-label.txt)
     python -m lipsync_core.training.articulation train train.npz TRACKS MEDIA -o articulation.safetensors --minutes 30 30
     python -m lipsync_core.training.articulation evaluate test.npz TRACKS MEDIA
 """

@@ -13,11 +13,14 @@ from ...dsp import band_levels, speech_activity
 from ...generators.morph.articulation import Articulation
 from ...generators.morph.articulation_net import BANDS, RATE, STRIDE
 from .corpus import Utterance
+from .marks import MARKS
 from .phones import TABLE
 from .real import HELD_OUT, RealClip, best_lag, load_clips
 
 SHUT = 0.12
 """Share of a person's range under which lips look shut: about 0.02 of the outer-eye distance, 1 pixel of a face 100 wide."""
+NEAR = 0.08
+"""Seconds around a hand mark within which the lips must meet: marks sit on frames 40 ms apart, and `real.best_lag` is to 20 ms."""
 SLACK = 0.06
 """Seconds before and after a bilabial within which the lips may meet (they lead the sound; frames are 40 ms apart)."""
 
@@ -30,7 +33,8 @@ def shapes_of(articulation: Articulation, samples: np.ndarray, count: int) -> di
 
 def real_rows(articulation: Articulation, tracks: Path, media: Path) -> list[dict]:
     """One row for each held-out clip: opening correlation over all frames and while somebody speaks, at its best lag; that lag
-    without the clip's own offset; width correlation."""
+    without the clip's own offset; width correlation; hand-marked bilabials on which the lips meet (within `NEAR` of the mark), and
+    the share of truly open moments in which they wrongly are shut, both at that lag."""
     rows = []
     for clip in load_clips(tracks, media, HELD_OUT, shift=False):
         folder, _, stem = clip.name.partition("__")
@@ -40,7 +44,13 @@ def real_rows(articulation: Articulation, tracks: Path, media: Path) -> list[dic
         _, spoken, lag = best_lag(ours["drawn"], speaking)
         offset = next(value for key, value in HELD_OUT.items() if clip.name.startswith(key))
         truth, mine = clip.opening[speaking.seen], ours["drawn"][speaking.seen]
-        rows.append({"clip": clip.name, "seconds": len(clip.opening) * STRIDE / RATE, "all_r": whole, "speech_r": spoken,
+        marks = next((times for name, times in MARKS.items() if clip.name.startswith(name)), ())
+        grid = np.arange(len(clip.opening)) * STRIDE / RATE - lag
+        met = sum(bool((ours["drawn"][np.abs(grid - mark) <= NEAR] < SHUT).any()) for mark in marks)
+        wide = speaking.seen & (clip.opening > 0.4)
+        shut = float((np.interp(np.flatnonzero(wide) * STRIDE / RATE, grid, ours["drawn"]) < SHUT).mean())
+        rows.append({"marks": len(marks), "met": met, "wrongly_shut": shut,
+                     "clip": clip.name, "seconds": len(clip.opening) * STRIDE / RATE, "all_r": whole, "speech_r": spoken,
                      "lag_ms": None if offset is None else 1000 * (lag - offset),
                      "width_r": width_r(ours["width"], speaking, lag), "spread": float(mine.std() / truth.std()),
                      "mean": float(mine.mean() - truth.mean())})
@@ -100,16 +110,19 @@ def table(models: dict[str, Articulation], tracks: Path, media: Path, speech: li
     result = {}
     for name, model in models.items():
         rows = real_rows(model, tracks, media)
-        write(f"{name}\n{'clip':44s} {'seconds':>8s} {'r':>6s} {'r speech':>9s} {'lag ms':>7s} {'width r':>8s} {'spread':>7s}\n")
+        write(f"{name}\n{'clip':44s} {'seconds':>8s} {'r':>6s} {'r speech':>9s} {'lag ms':>7s} {'width r':>8s} {'spread':>7s} "
+              f"{'marks met':>10s} {'wrongly shut':>13s}\n")
         for row in rows:
             lag = "-" if row["lag_ms"] is None else f"{row['lag_ms']:+.0f}"
             write(f"{row['clip'][:44]:44s} {row['seconds']:8.1f} {row['all_r']:6.2f} {row['speech_r']:9.2f} {lag:>7s} "
-                  f"{row['width_r']:8.2f} {row['spread']:7.2f}\n")
+                  f"{row['width_r']:8.2f} {row['spread']:7.2f} {row['met']:6d}/{row['marks']:<3d} {row['wrongly_shut']:13.3f}\n")
         lags = [row["lag_ms"] for row in rows if row["lag_ms"] is not None]
         medians = {key: float(np.median([row[key] for row in rows])) for key in ("all_r", "speech_r", "width_r", "spread", "mean")}
         write(f"{'median':44s} {'':8s} {medians['all_r']:6.2f} {medians['speech_r']:9.2f} {np.median(lags):+7.0f} "
               f"{medians['width_r']:8.2f} {medians['spread']:7.2f}\n")
-        result[name] = {"rows": rows, "medians": medians | {"lag_ms": float(np.median(lags))}}
+        met, marks = (sum(row[key] for row in rows) for key in ("met", "marks"))
+        write(f"lips meet on {met} of {marks} hand-marked bilabials\n")
+        result[name] = {"rows": rows, "medians": medians | {"lag_ms": float(np.median(lags)), "marks_met": met / max(marks, 1)}}
         if speech:
             result[name]["synthetic"] = closures(model, speech)
             write(", ".join(f"{key} {value:.3g}" for key, value in result[name]["synthetic"].items()) + "\n\n")

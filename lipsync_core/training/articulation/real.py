@@ -18,7 +18,7 @@ from ...errors import MediaError
 from ...generators.morph.articulation_net import BANDS, RATE, STRIDE
 from ...generators.morph.geometry import JAW, JAW_SHARE, LIPS, RANGE_LIMITS, STABLE, canonical_stable, fit_similarity, inner_gap, to_complex
 
-TEACHING = {"grid_s1__": -0.04, "talking__edtalk_pose2": 0.08, "talking__astorfi": -0.02, "talking__grid_bbaf2n": -0.03,
+TEACHING = {"grid_s1__": -0.04, "talking__edtalk_pose2": 0.07, "talking__astorfi": -0.01, "talking__grid_bbaf2n": -0.03,
             "talking__grid_lbbc2a": -0.03, "talking__grid_lwbsza": -0.03}
 """Clips that may teach (class A and B of the media's README, those whose sound belongs to the picture): begin of the track file's
 name, and by how many seconds the sound comes late (< 0: early), which is taken out. Measured with networks taught on synthetic
