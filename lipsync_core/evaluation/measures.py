@@ -64,6 +64,7 @@ def lse(dub: object = None) -> dict[str, object]:
 MEASURES = (
     Measure("correlation", "Opening, correlation with the truth", "r", truth_measures.correlation, (0.6, None), needs="truth"),
     Measure("best_correlation", "... at the best lag", "r", truth_measures.best_lag, (0.6, None), needs="truth"),
+    Measure("spoken_correlation", "... while somebody speaks", "r", sound_measures.spoken_correlation, (0.6, None), needs="truth"),
     Measure("lag_ms", "Best lag (positive: mouth late)", "ms", truth_measures.best_lag, (-40, 40), 0, needs="truth"),
     Measure("width_correlation", "Width, correlation with the truth", "r", truth_measures.correlation, needs="truth"),
     Measure("range", "Range of the opening over the truth's", "ratio", truth_measures.range_ratio, (0.7, 1.4), needs="truth"),

@@ -111,6 +111,7 @@ def _measure(file: Path, dub: Clip, source: Clip | None, truth: Clip | None, sou
     if real is not None:
         values["correlation"] = truth_measures.correlation(dub.curves, real)
         values["lag_ms"], values["best_correlation"] = truth_measures.best_lag(dub.curves, real)
+        values["spoken_correlation"] = sound_measures.spoken_correlation(dub.curves, real, sound)
         values["width_correlation"] = truth_measures.correlation(dub.curves, real, "width")
         values["range"] = truth_measures.range_ratio(dub.curves, real)
         values["lip_distance"], distances = truth_measures.lip_distance(dub.curves, real)

@@ -125,8 +125,8 @@ def part(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 FINDS = {"good": set(), "late": {"lag_ms", "correlation"}, "blurred": {"sharpness", "sharpness_mouth"}, "seam": {"seam", "colour"},
-         "frozen": {"correlation", "best_correlation", "range"}, "leak": {"leak"}, "flicker": {"flicker"},
-         "undubbed": {"leftover", "correlation", "best_correlation"}}
+         "frozen": {"correlation", "best_correlation", "spoken_correlation", "range"}, "leak": {"leak"}, "flicker": {"flicker"},
+         "undubbed": {"leftover", "correlation", "best_correlation", "spoken_correlation"}}
 """Which measures leave their good range with which defect; a shift is also seen by the correlation at no lag, a hard paste is also
 another colour."""
 FOLLOWS = {"late": {"closure_recall", "closure_precision"}, "frozen": {"closure_recall", "closure_precision"},

@@ -57,6 +57,19 @@ def test_a_mouth_that_has_nothing_to_do_with_the_truth_has_no_lag() -> None:
     assert truth_measures.range_ratio(still, truth) == pytest.approx(0)
 
 
+def test_breathing_between_sentences_is_no_fault_of_what_is_said() -> None:
+    """An open mouth in a pause, which no sound tells, costs the whole correlation and not that of the speech."""
+    dub = a_curve()
+    breath = (dub.times > 3.5) & (dub.times < 5.0)
+    truth = Curves(dub.times, np.where(breath, 0.15, dub.opening), dub.width, dub.lips)
+    sound = Sound(np.zeros(8 * 16_000, np.float32))
+    sound.activity = np.interp(sound.times, dub.times, ~breath)
+    still = Curves(dub.times, np.where(breath, 0.0, dub.opening), dub.width, dub.lips)
+    assert truth_measures.correlation(still, truth) < 0.8 < 0.97 < sound_measures.spoken_correlation(still, truth, sound)
+    sound.activity = np.zeros(len(sound.times))
+    assert sound_measures.spoken_correlation(still, truth, sound) is None
+
+
 def test_against_the_truth_itself_everything_is_perfect() -> None:
     truth = a_curve()
     threshold = closure_threshold(truth.opening)
