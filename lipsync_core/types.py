@@ -87,8 +87,10 @@ class FaceTrack:
     pose: np.ndarray
     """float32 (n, 3), yaw, pitch, roll in degrees; yaw > 0 turns to the picture's right, pitch > 0 up, roll > 0 clockwise."""
     activation: np.ndarray
-    """float32 (n,), 0..1, how much of the effect the frame gets (confidence, pose, size, ramps at gaps)."""
+    """float32 (n,), 0..1, how much of the effect the frame gets (confidence, pose, size, covered mouths, ramps at gaps)."""
     track_id: int = 0
+    covered: np.ndarray | None = None
+    """float32 (n,), 0..1, how little of the person's usual lower face the frame shows (`faces.occlusion`); None = nobody looked."""
 
     def __len__(self) -> int:
         return len(self.frames)

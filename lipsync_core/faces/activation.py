@@ -11,6 +11,9 @@ PITCH = (25.0, 38.0)
 """Degrees: full effect up to the first, none from the second (the reference system is rated to 30 and 15)."""
 HEIGHT = (20.0, 32.0)
 """Pixels from brows to chin: a smaller face has no mouth to speak of."""
+COVERED = (0.38, 0.5)
+"""Full effect up to the first, none from the second, of what `occlusion.covered` says. Between what uncovered and covered frames
+measure, see there."""
 RAMP = 0.2
 """Seconds over which the effect goes out before a face is lost and comes in after it is found."""
 
@@ -21,11 +24,12 @@ def _ramp(values: np.ndarray, none: float, full: float) -> np.ndarray:
 
 
 def activation(frames: np.ndarray, times: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, scores: np.ndarray,
-               pose: np.ndarray, picture: tuple[int, int], shots: np.ndarray, last_frame: int) -> np.ndarray:
+               pose: np.ndarray, picture: tuple[int, int], shots: np.ndarray, last_frame: int,
+               covered: np.ndarray | None = None) -> np.ndarray:
     """float32 (n,) 0..1 for a track's rows.
 
     `picture` (w, h); `shots` (n,) the number of the shot each row lies in; `last_frame` the last frame in which the
-    face could have been seen (of the clip, or of its shot). Ramps run before
+    face could have been seen (of the clip, or of its shot); `covered` (n,) what `occlusion.covered` says. Ramps run before
     and after every gap inside a shot; where a shot or the clip begins or ends there is nothing to ramp from.
     """
     raw = _ramp(scores, *CONFIDENCE)
@@ -35,6 +39,8 @@ def activation(frames: np.ndarray, times: np.ndarray, boxes: np.ndarray, landmar
     limit = np.array(picture, np.float32) - 1
     inside = ((mouth >= 0) & (mouth <= limit)).all(-1).mean(1)
     raw = raw * _ramp(inside, 0.7, 1.0)
+    if covered is not None:
+        raw = raw * _ramp(-covered, -COVERED[1], -COVERED[0])
     # Distance in time to the nearest moment without the face, within the shot.
     result = raw.copy()
     gap_after = np.flatnonzero(np.diff(frames) > 1)

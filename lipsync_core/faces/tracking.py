@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from ..types import FaceTrack, Pixels
 from .activation import activation
 from .backend import FaceBackend
 from .builtin import overlap
+from .occlusion import covered, look
 from .pose import estimate_pose
 from .smoothing import smooth_landmarks
 
@@ -34,6 +35,8 @@ class _Live:
     shapes: list[np.ndarray] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     shots: list[int] = field(default_factory=list)
+    looks: bytearray = field(default_factory=bytearray)
+    """What `occlusion.look` saw, one frame after the other: 144 bytes each."""
     unseen: int = 0
 
     def box(self) -> np.ndarray:
@@ -45,12 +48,13 @@ class _Live:
             return self.shapes[-1]
         return self.shapes[-1] + 0.5 * (self.shapes[-1] - self.shapes[-2]).mean(0)
 
-    def add(self, frame: int, time: float, shape: np.ndarray, score: float, shot: int) -> None:
+    def add(self, frame: int, time: float, shape: np.ndarray, score: float, shot: int, picture: Pixels) -> None:
         self.frames.append(frame)
         self.times.append(time)
         self.shapes.append(shape)
         self.scores.append(score)
         self.shots.append(shot)
+        self.looks += look(picture, shape).tobytes()
 
 
 def _box(shape: np.ndarray) -> np.ndarray:
@@ -117,7 +121,7 @@ class Tracker:
                 self._done.append(live)
                 lost = True
                 continue
-            live.add(frame, time, shape, float(score), self._shot)
+            live.add(frame, time, shape, float(score), self._shot, picture)
             kept.append(live)
         self._live = kept
         return lost
@@ -139,7 +143,7 @@ class Tracker:
         for shape, score in zip(shapes, scores):
             if score >= FOUND and all(overlap(_box(shape), live.box()) < 0.4 for live in self._live):
                 live = _Live()
-                live.add(frame, time, shape, float(score), self._shot)
+                live.add(frame, time, shape, float(score), self._shot, picture)
                 self._live.append(live)
 
     def finish(self) -> list[FaceTrack]:
@@ -150,7 +154,7 @@ class Tracker:
         for piece in pieces:
             for earlier in joined:
                 if _continues(earlier, piece):
-                    for name in ("frames", "times", "shapes", "scores", "shots"):
+                    for name in ("frames", "times", "shapes", "scores", "shots", "looks"):
                         getattr(earlier, name).extend(getattr(piece, name))
                     break
             else:
@@ -158,8 +162,7 @@ class Tracker:
         good = [live for live in joined if (len(live.frames) >= 3 or self._last < 3) and np.mean(live.scores) > 0.5]
         tracks = [self._track(live) for live in good]
         tracks.sort(key=lambda track: -float(((track.boxes[:, 2:] - track.boxes[:, :2]).prod(1)).sum()))
-        return [FaceTrack(t.frames, t.times, t.boxes, t.landmarks, t.scores, t.pose, t.activation, i)
-                for i, t in enumerate(tracks)]
+        return [replace(track, track_id=i) for i, track in enumerate(tracks)]
 
     def _track(self, live: _Live) -> FaceTrack:
         frames, times = np.array(live.frames, np.int64), np.array(live.times)
@@ -171,8 +174,9 @@ class Tracker:
         # A track that ends where its shot ends was not lost: nothing to fade.
         ends = int(frames[-1]) + 1 in self.shot_starts
         last = int(frames[-1]) if ends else self._last
-        return FaceTrack(frames, times, boxes, landmarks, scores, pose,
-                         activation(frames, times, boxes, landmarks, scores, pose, self._size, shots, last))
+        hidden = covered(np.frombuffer(live.looks, np.uint8).reshape(len(frames), -1, 3))
+        effect = activation(frames, times, boxes, landmarks, scores, pose, self._size, shots, last, hidden)
+        return FaceTrack(frames, times, boxes, landmarks, scores, pose, effect, covered=hidden)
 
 
 def _continues(earlier: _Live, later: _Live) -> bool:
