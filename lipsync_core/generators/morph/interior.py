@@ -2,7 +2,7 @@
 
 Upper teeth belong to the skull and lower teeth and tongue to the jaw. So a reference picture's upper half is laid in place by
 the nose and eyes, whatever the lips do, and its lower half follows the lower lip; where a reference ends, the learned
-interior (interior_net.py) goes on. A drawn one is kept as what the learned one is measured against.
+interior (interior_net.py) goes on. Slits are drawn.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ from .opening import Opening, opening_of, smoothstep
 
 TOOTH_REST = 0.018
 """How far the upper incisors reach below the lip line of a mouth at rest (about 2 mm)."""
+
+LEARNED_FROM = (0.025, 0.07)
+"""Openings (canonical) between which the drawn interior gives way to the learned one: a slit is too little for the network's
+pixels, and a dark line with a hint of teeth reads better there."""
+
+DEEP = 0.45
+"""Share of the light that the back of a wide mouth loses: the people that the network was taught on faced their lamps."""
 
 MAX_STRETCH = 1.3
 """How much longer a row of teeth that fills the reference's mouth may be made to fill a wider one."""
@@ -99,7 +106,7 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
 
 
 def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference, float]], colours: Colours,
-          seam_y: float, learn: bool = False) -> np.ndarray:
+          seam_y: float, learn: bool = True) -> np.ndarray:
     """The inner mouth for complex canonical `points` (h, w): RGB float32 (h, w, 3).
 
     `references` with weights 0..1, painted in order over a learned mouth (a drawn one without `learn`); `colours` are
@@ -113,12 +120,16 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
     u = (x - target.centre) / target.half_width
     # The lips' shadow, and the darkness of the corners.
     shade = ((0.72 + 0.28 * smoothstep(above, 0.0, 0.03)) * (1 - 0.45 * np.clip(np.abs(u), 0, 1) ** 4))[..., None]
-    if learn:
-        picture = learned(x, y, target, seam_y, colours)
-    else:
-        have = max((weight for _, weight in references), default=0.0)
+    have = max((weight for _, weight in references), default=0.0)
+    sure = float(smoothstep(target.gap, *LEARNED_FROM)) if learn else 0.0
+    picture = np.zeros((*x.shape, 3), np.float32)
+    if sure < 1:
         teeth = (seam_y + TOOTH_REST - 0.03 * u**2) - y if have < 0.5 else None
-        picture = _cavity(u, above, below, gap, colour, teeth) * shade
+        picture += (1 - sure) * (_cavity(u, above, below, gap, colour, teeth) * shade)
+    if sure > 0:
+        # The wider the mouth, the less light finds its way behind the teeth.
+        deep = DEEP * float(smoothstep(target.gap, 0.08, 0.2)) * smoothstep(y - seam_y, 0.02, 0.09) * smoothstep(below, 0.0, 0.07)
+        picture += sure * learned(x, y, target, seam_y, colours) * (1 - deep)[..., None]
     for reference, weight in references:
         if weight <= 0:
             continue

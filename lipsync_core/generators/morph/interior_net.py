@@ -25,6 +25,8 @@ SIZE = (112, 64)
 """Pixels of the window, width and height."""
 UNIT = 0.0065
 """Canonical units of a pixel (0.6 mm; an upper incisor is some 14 pixels wide)."""
+KNEE, SLOPE = 0.88, np.float32(0.5)
+"""From which share of the skin's brightness on, and how far, what is brighter is held back."""
 SEAM_ROW = 16
 """The row on which the lip line of the mouth at rest lies."""
 WEIGHTS_FILE = "mouth_interior.safetensors"
@@ -138,7 +140,12 @@ def draw(opening: Opening, seam_y: float, colours: Colours, window: Window, netw
     planes, numbers = describe(opening, seam_y, colours, window)
     with inference():
         picture = network(torch.from_numpy(planes)[None], torch.from_numpy(numbers)[None])[0].numpy()
-    return np.clip(picture.transpose(1, 2, 0) * np.float32(light_of(colours.skin)), 0, 255)
+    light = light_of(colours.skin)
+    picture = np.maximum(picture.transpose(1, 2, 0) * np.float32(light), 0)
+    # Teeth lie deeper than the skin: brighter than a well lit face they'd look pasted in.
+    knee = np.float32(max(KNEE * light, 120.0))
+    mean = np.maximum(picture.mean(-1, keepdims=True), 1)
+    return np.minimum(picture * np.minimum(1, (knee + SLOPE * (mean - knee)) / mean), 255).astype(np.float32)
 
 
 def learned(x: np.ndarray, y: np.ndarray, opening: Opening, seam_y: float, colours: Colours,
