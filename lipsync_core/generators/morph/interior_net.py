@@ -142,6 +142,9 @@ def draw(opening: Opening, seam_y: float, colours: Colours, window: Window, netw
         picture = network(torch.from_numpy(planes)[None], torch.from_numpy(numbers)[None])[0].numpy()
     light = light_of(colours.skin)
     picture = np.maximum(picture.transpose(1, 2, 0) * np.float32(light), 0)
+    # Nothing in a mouth is greener than the light, and skin is redder than the light: no green teeth on pale faces.
+    skin = np.maximum(np.asarray(colours.skin, np.float32), 1)
+    picture[..., 0] = np.maximum(picture[..., 0], picture[..., 1] * min(1.0, skin[0] / skin[1]))
     # Teeth lie deeper than the skin: brighter than a well lit face they'd look pasted in.
     knee = np.float32(max(KNEE * light, 120.0))
     mean = np.maximum(picture.mean(-1, keepdims=True), 1)
