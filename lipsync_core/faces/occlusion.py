@@ -7,8 +7,9 @@ covered. Hands in the person's own skin colour are found too: lips are redder th
 grows, fades or changes colour falls on the whole face and leaves the pattern as it is.
 
 What it can't know: a cover that stays for the whole track is taken for the person, because nothing changes (one that stays for most of
-it is found, see `_usual`). A track of one frame is never covered. In black-and-white pictures only brightness is left, and a cover as
-bright as skin is found less surely.
+it is found, see `_shows_mouth`). A track of one frame is never covered. A hand at the chin that leaves the lips free is not looked for.
+In black-and-white pictures only brightness is left: covers as bright as skin are found less surely, and 1 in 200 frames is doubted. Lips
+pressed in until they are gone come near the limit (0.41), and a face burnt out to white is no face to it.
 """
 
 from __future__ import annotations
@@ -90,9 +91,10 @@ def covered(looks: np.ndarray) -> np.ndarray:
     """float32 (n,) 0..1 for a track's looks, uint8 (n, 48, 3): how little of the person's usual lower face a frame shows.
 
     0 is the usual face, 1 has nothing to do with it: the correlation with the usual pattern, taken from its usual value, over the half
-    of the face where that is more. Measured on the clips of ../shared/media, and on the same with drawn covers (a hand of the person's
-    skin colour, a microphone, a cup, a printed sheet) over half of the mouth or more: of the uncovered frames half are at 0.00, 99 % at
-    most at 0.19, all at most at 0.34; of the covered ones 95 % are at least at 0.52 (hands; the others are at 0.64 and more).
+    of the face where that is more. Measured on the clips of ../shared/media (12,000 frames), and with drawn covers (a hand of the
+    person's skin colour, a microphone, a cup, a printed sheet) over half of the mouth or more (4,400 frames), `benchmarks/occlusion.py`:
+    of the uncovered frames half are at 0.00, 99 % at most at 0.22, all at most at 0.41; of the covered ones 95 % are at least at 0.55
+    (hands; the others are at 0.66 and more).
     """
     if len(looks) < 2:
         return np.zeros(len(looks), np.float32)
