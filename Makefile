@@ -38,6 +38,7 @@ bench: $(VENV)/.ready
 	$(PY) benchmarks/memory.py
 	$(PY) benchmarks/pixels.py
 	$(PY) benchmarks/faces.py
+	$(PY) benchmarks/articulation.py
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .ruff_cache

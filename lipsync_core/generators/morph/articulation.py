@@ -14,10 +14,10 @@ from .streaming import SHAPE_RATE, Articulator, StreamState
 
 BLOCK = 20 * SPEECH_RATE
 """Samples that the networks are given at a time, so that an hour of speech needs no more memory than a minute."""
-GAIN, FLOOR = 1.6, 0.10
+GAIN, FLOOR = 1.7, 0.085
 """Opening = GAIN * (predicted - FLOOR): a network that minimises squared error hedges, moving lips less than people do. These give
-its openings the spread and the mean of the clips it was taught on."""
-PRESSED = (0.22, 0.62)
+openings the spread and the mean of people that nothing was taught on."""
+PRESSED = (0.12, 0.35)
 """Predicted closure from which the lips begin to shut, and at which they are shut."""
 SILENT = (0.45, 0.85)
 """Chance of silence from which the mouth goes to rest, and at which it rests."""

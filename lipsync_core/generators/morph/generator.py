@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Person, Speech
-from .articulation import Articulation
-from .articulation_bands import BandArticulation
+from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep
 from .warp import above_lips, solve
@@ -37,12 +36,12 @@ class MorphState:
 
 
 class MorphGenerator:
-    """See `types.Generator`. Needs no weights, no GPU; `articulation` turns speech into mouth shapes."""
+    """See `types.Generator`. Needs no GPU; `articulation` turns speech into mouth shapes (default: the bundled networks)."""
 
     spec = GeneratorSpec(name="morph", crop="native", references=1, batch_size=1)
 
     def __init__(self, articulation: Articulation | None = None) -> None:
-        self.articulation = articulation or BandArticulation()
+        self.articulation = articulation or NetArticulation()
 
     def start(self, person: Person, speech: Speech, drive: Drive) -> MorphState:
         track = person.track

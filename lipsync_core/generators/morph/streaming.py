@@ -38,16 +38,20 @@ class Ensemble(nn.Module):
         return torch.stack(found).mean(0)
 
 
+QUIET = -4.0
+"""Normalised level of silence: what is heard before and after a recording."""
+
+
 @dataclass(frozen=True)
 class StreamState:
     """What is kept between two pieces of speech."""
 
     samples: np.ndarray = field(default_factory=lambda: np.zeros(LEVEL_WINDOW // 2, np.float32))
     """Those that the next level's window begins with; before the recording there is silence."""
-    levels: np.ndarray = field(default_factory=lambda: np.zeros((0, BANDS), np.float32))
+    levels: np.ndarray = field(default_factory=lambda: np.full((STRIDE * (LEFT + 2), BANDS), QUIET, np.float32))
     """Normalised levels that shapes to come still look at."""
     loudness: Loudness = Loudness()
-    skip: int = 0
+    skip: int = LEFT + 2
     """Shapes of `levels` that were given out already."""
 
 
@@ -71,6 +75,8 @@ class Articulator:
         fresh, loudness = normalise(fresh, state.loudness)
         levels = np.concatenate([state.levels, fresh])
         ready = len(levels) // STRIDE if last else max((len(levels) - 4) // STRIDE - RIGHT + 1, 0)
+        if last:
+            levels = np.pad(levels, ((0, STRIDE * (RIGHT + 2)), (0, 0)), constant_values=QUIET)
         shapes = np.zeros((0, len(CHANNELS) + 1), np.float32)
         if ready > state.skip:
             with inference():

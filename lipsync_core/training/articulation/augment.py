@@ -84,6 +84,24 @@ def noises(levels: Tensor, rng: np.random.Generator) -> Tensor:
     return 10 * torch.log10(power + 1e-10)
 
 
+def no_speech(frames: int, bands: int, rng: np.random.Generator) -> np.ndarray:
+    """(frames, bands) dB in which nobody speaks: room tone and fans, or something like music (chords and beats)."""
+    x = np.linspace(-1, 1, bands)
+    power = 10 ** ((rng.uniform(-80, -30) + rng.normal(0, 6) * x) / 10) * rng.gamma(4.0, 0.25, (frames, bands))
+    if rng.random() < 0.4:
+        loud, first = 10 ** (rng.uniform(-45, -15) / 10), 0
+        while first < frames:
+            length = int(rng.integers(12, 70))
+            notes = rng.integers(2, bands - 4, int(rng.integers(2, 7)))
+            chord = sum(np.exp(-((np.arange(bands) - note) / 0.8) ** 2) * rng.uniform(0.2, 1) for note in notes)
+            fading = np.exp(-np.arange(min(length, frames - first)) / rng.uniform(15, 80))
+            power[first:first + length] += loud * fading[:, None] * chord
+            if rng.random() < 0.5:
+                power[first:first + 8] += loud * np.exp(-np.arange(min(8, frames - first)) / 2)[:, None] * rng.uniform(0.1, 1, bands)
+            first += length
+    return 10 * np.log10(power + 1e-10)
+
+
 def gaps(levels: Tensor, rng: np.random.Generator) -> Tensor:
     """A short hole in time or in frequency, at the row's own low level (SpecAugment)."""
     result = levels.clone()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ...dsp import band_levels
 from ...generators.morph.articulation_net import BANDS, CHANNELS, RATE, STRIDE, ArticulationNet, Loudness, normalise
 from . import shapes
-from .augment import augment
+from .augment import augment, no_speech
 from .corpus import load
 from .real import RealClip
 
@@ -29,6 +29,11 @@ mouths of clips in sync."""
 WARM = 40
 """Shapes at a segment's begin that are not scored: the network has not seen their past."""
 OPENING, WIDTH, JAW, CLOSURE, TUCK, ROUND = range(len(CHANNELS))
+PAUSES, SILENCES, EDGE = 0.35, 0.07, 5
+"""Share of synthetic segments that get a long pause, and of those in which nobody speaks at all; shapes around a pause's ends that
+are not scored."""
+RARE = 3.0
+"""What a shut lip or a tuck counts more than none."""
 WEIGHTS = (2.0, 1.0, 0.7, 1.5, 0.7, 0.7)
 """What a channel's error counts."""
 
@@ -114,9 +119,28 @@ class Batches:
                 scored[row] = 1.0
                 nearest = np.minimum(np.rint(np.arange(m) * fast).astype(int), need - 1)
                 classes[row] = _segment(item.classes, first, need, 0)[nearest]
+                self._pause(levels[row], channels[row], scored[row], classes[row])
         scored[:, :WARM], classes[:, :WARM] = 0, -1
         return (torch.from_numpy(levels), torch.from_numpy(channels).transpose(1, 2), torch.from_numpy(scored).transpose(1, 2),
                 torch.from_numpy(classes))
+
+    def _pause(self, levels: np.ndarray, channels: np.ndarray, scored: np.ndarray, classes: np.ndarray) -> None:
+        """Now and then a long pause, or no speech at all: engines read without breathing. Changes its arguments, rows of a batch."""
+        rng, m, chance = self.rng, len(classes), self.rng.random()
+        if chance < SILENCES:
+            levels[:], channels[:], classes[:] = no_speech(len(levels), levels.shape[1], rng), 0, 0
+        elif chance < SILENCES + PAUSES:
+            first = int(rng.integers(0, m - 20))
+            last = min(m, first + int(rng.uniform(0.3, 2.5) * RATE / STRIDE))
+            levels[STRIDE * first:STRIDE * last] = _silence_of(levels, rng)
+            channels[first:last], classes[first:last] = 0, 0
+            scored[max(0, first - EDGE):first + EDGE] = 0
+            scored[max(0, last - EDGE):last + EDGE] = 0
+
+
+def _silence_of(levels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A level (BANDS,) of a row's own silence: digital, or its quietest moments."""
+    return np.full(levels.shape[1], rng.uniform(-100, -70)) if rng.random() < 0.5 else np.quantile(levels, 0.03, axis=0)
 
 
 def inputs(levels: Tensor, rng: np.random.Generator) -> Tensor:

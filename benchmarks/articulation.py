@@ -1,0 +1,49 @@
+"""How many seconds of speech the articulation model works through in one, on one core, whole and streamed.
+
+    python benchmarks/articulation.py [--seconds 60] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lipsync_core.audio import load_speech  # noqa: E402
+from lipsync_core.demo import SPEECH  # noqa: E402
+from lipsync_core.generators.morph.articulation import NetArticulation  # noqa: E402
+from lipsync_core.generators.morph.streaming import LOOK_AHEAD, StreamState  # noqa: E402
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    speech = load_speech(SPEECH).samples
+    speech = np.resize(speech, int(chosen.seconds * 16_000))
+    model = NetArticulation()
+    model(speech[:16_000], np.zeros(1))                                # the first call loads and warms up
+    begin = time.perf_counter()
+    model(speech, np.arange(0, chosen.seconds, 0.01))
+    whole = chosen.seconds / (time.perf_counter() - begin)
+    state, begin = StreamState(), time.perf_counter()
+    for first in range(0, len(speech), 3_200):
+        _, state = model.articulator.feed(speech[first:first + 3_200], state)
+    streamed = chosen.seconds / (time.perf_counter() - begin)
+    sys.stdout.write(f"{chosen.seconds:g} s of speech, one core: {whole:.0f} times real time whole, {streamed:.0f} times in pieces of "
+                     f"200 ms; look-ahead {1000 * LOOK_AHEAD:.0f} ms\n")
+    if chosen.json:
+        chosen.json.write_text(json.dumps({"whole": whole, "streamed": streamed, "look_ahead_s": LOOK_AHEAD}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
