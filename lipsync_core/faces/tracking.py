@@ -10,7 +10,7 @@ from ..types import FaceTrack, Pixels
 from .activation import activation
 from .backend import FaceBackend
 from .builtin import overlap
-from .occlusion import covered, look
+from .occlusion import Seen, covered, look
 from .pose import estimate_pose
 from .smoothing import smooth_landmarks
 
@@ -110,10 +110,11 @@ class Tracker:
         if not self._live:
             return cut
         guesses = [live.predicted() for live in self._live]
-        shapes, scores = self.backend.landmarks([picture] * len(guesses), guesses)
+        views = [Seen(picture) for _ in guesses]
+        shapes, scores = self.backend.landmarks(views, guesses)
         kept: list[_Live] = []
         lost = False
-        for live, guess, shape, score in zip(self._live, guesses, shapes, scores):
+        for live, view, guess, shape, score in zip(self._live, views, guesses, shapes, scores):
             moved = float(np.linalg.norm(shape.mean(0) - guess.mean(0))) / _size(guess)
             grown = _size(shape) / _size(guess)
             twin = any(overlap(_box(shape), other.box()) > 0.55 for other in kept)
@@ -121,7 +122,7 @@ class Tracker:
                 self._done.append(live)
                 lost = True
                 continue
-            live.add(frame, time, shape, float(score), self._shot, picture)
+            live.add(frame, time, shape, float(score), self._shot, view)
             kept.append(live)
         self._live = kept
         return lost
@@ -137,13 +138,14 @@ class Tracker:
         fresh = [face for face in found if all(overlap(face.box, live.box()) < 0.25 for live in self._live)]
         if not fresh:
             return
-        shapes, _ = self.backend.landmarks([picture] * len(fresh), [face.box for face in fresh])
+        views = [Seen(picture) for _ in fresh]
+        shapes, _ = self.backend.landmarks(views, [face.box for face in fresh])
         # A second look, at a crop that the first one centred and turned upright.
-        shapes, scores = self.backend.landmarks([picture] * len(fresh), list(shapes))
-        for shape, score in zip(shapes, scores):
+        shapes, scores = self.backend.landmarks(views, list(shapes))
+        for view, shape, score in zip(views, shapes, scores):
             if score >= FOUND and all(overlap(_box(shape), live.box()) < 0.4 for live in self._live):
                 live = _Live()
-                live.add(frame, time, shape, float(score), self._shot, picture)
+                live.add(frame, time, shape, float(score), self._shot, view)
                 self._live.append(live)
 
     def finish(self) -> list[FaceTrack]:

@@ -13,7 +13,8 @@ from helpers import moving_face
 from lipsync_core.analysis import analyse
 from lipsync_core.faces import Tracker, create_backend
 from lipsync_core.faces.activation import COVERED, activation
-from lipsync_core.faces.occlusion import HALVES, MESH, covered, look
+from lipsync_core.faces.crops import landmark_matrix
+from lipsync_core.faces.occlusion import HALVES, MESH, Seen, covered, look
 from lipsync_core.faces.pose import _TEMPLATE
 from lipsync_core.media import VideoSource
 from lipsync_core.pixels import ArrayPixels
@@ -113,6 +114,10 @@ def test_a_look_reads_the_colours_at_the_landmarks() -> None:
     assert np.abs(colours[[*range(7), *range(32, 37)]] - [200, 160, 140]).max() < 6
     small = look(ArrayPixels(cv2.resize(picture, (125, 125), interpolation=cv2.INTER_AREA)), (face + 0.5) / 4 - 0.5).astype(int)
     assert np.abs(small - colours).mean() < 8
+
+    seen = Seen(ArrayPixels(picture))
+    crop = seen.warp(landmark_matrix(face), (128, 128))
+    assert seen.crop is crop and np.abs(look(seen, face).astype(int) - colours).mean() < 6
 
 
 def test_activation_goes_out_and_comes_back() -> None:
