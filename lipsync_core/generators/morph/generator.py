@@ -11,7 +11,7 @@ import numpy as np
 from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Person, Speech
 from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
-from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep
+from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep, visible
 from .warp import above_lips, solve
 
 CURVE_RATE = 100.0
@@ -125,7 +125,7 @@ def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region:
 def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: FrameMouth, mouth: PersonMouth, row: int,
           reference: Reference | None) -> np.ndarray:
     """Paint the inner mouth where the lips are apart."""
-    target = opening_of(frame.to_canonical(frame.target_lips))
+    target = visible(opening_of(frame.to_canonical(frame.target_lips)))
     canonical = frame.to_canonical(points)
     x, y = canonical.real, canonical.imag
     part = _lip_line(part, x, y, target, frame, lip_colour(source, frame.source_lips))
@@ -137,6 +137,10 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     inside = np.clip((y - top) / (2 * soft) + 0.5, 0, 1) * np.clip((bottom - y) / (2 * soft) + 0.5, 0, 1)
     inside *= smoothstep((bottom - top) * frame.scale, 0.4, 1.8)
     inside *= (x > target.x[0]) & (x < target.x[-1])
+    # Towards the corners of a mouth that is no wider open than the source's the two sheets carry what it shows already.
+    wider = float(smoothstep(frame.target_gap, 1.2 * frame.source_gap + 0.01, 1.8 * frame.source_gap + 0.03))
+    u = np.abs(x - target.centre) / target.half_width
+    inside *= 1 - (1 - wider) * smoothstep(u, 0.45, 0.8)
     colours = colours_of(source, frame.source_lips, frame.source_jaw)
     references = [(reference, 1.0)] if reference is not None else []
     # The frame's own teeth are the best lit there are, wherever it shows enough of them.

@@ -23,8 +23,8 @@ CORNERS = np.array([0, 6, 12, 16])
 INNER_TOP = np.array([12, 13, 14, 15, 16])
 INNER_BOTTOM = np.array([12, 19, 18, 17, 16])
 
-GAP_Y = np.array([26, -6, -11, -13, -11, -6, 26, 74, 84, 88, 84, 74, 27, -13, -15, -13, 27, 83, 85, 83]) / 100
-WIDTH_Y = np.array([-27, -14, -10, -9, -10, -14, -27, -21, -21, -22, -21, -21, -26, -16, -15, -16, -26, -16, -16, -16]) / 100
+GAP_Y = np.array([21, -10, -14, -17, -14, -10, 21, 71, 81, 85, 81, 71, 21, -20, -21, -20, 21, 77, 79, 77]) / 100
+WIDTH_Y = np.array([-25, -13, -9, -8, -9, -13, -25, -18, -19, -19, -19, -18, -23, -14, -13, -14, -23, -13, -12, -13]) / 100
 """How far each lip point goes down for an opening of 1, and for a mouth twice as wide (a smile lifts its corners). Least squares
 over 5,900 frames of 30 clips: `python -m lipsync_core.training.articulation basis TRACKS`."""
 UPPER_SHARE = -GAP_Y[14]
@@ -36,6 +36,11 @@ JAW_SHARE = 0.55
 DEFAULT_RANGE = 0.17
 """Widest inner-lip opening of ordinary speech over the outer-eye distance, for people whose clip shows none of theirs."""
 RANGE_LIMITS = (0.12, 0.24)
+MOST_CLOSING = 0.24
+"""By how much an opening may be closed, the widest range of speech: a shout stays partly open, since lips stretched over a whole
+open mouth are no lips."""
+SHOUT = (0.32, 0.46)
+"""Openings of the source between which the effect goes out: beyond, landmarks are off and no lips can be drawn over the mouth."""
 TUCK_LIFT, TUCK_SHOW = 0.022, 0.010
 """How far the upper lip lifts off and the lower lip's edge stays under the lip line for f and v, which lets the teeth show."""
 INSET = 0.012
@@ -218,7 +223,8 @@ def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float
     to the new one (1).
     """
     a, b, lips, gaps = locate(landmarks, mouth)
-    gap = opening * mouth.range
+    amount *= 1 - float(np.clip((gaps[2] - SHOUT[0]) / (SHOUT[1] - SHOUT[0]), 0, 1))
+    gap = max(opening * mouth.range, float(gaps[2]) - MOST_CLOSING)
     target = shape_lips(mouth.base[row], gap, width, closure, tuck, rounded)
     gap = float(np.maximum(inner_gap(target)[2], 0))
     target = lips + amount * (target - lips)

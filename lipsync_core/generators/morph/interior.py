@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from .interior_net import Colours, learned, skin_colour
-from .opening import Opening, opening_of, smoothstep
+from .opening import Opening, opening_of, smoothstep, visible
 
 TOOTH_REST = 0.018
 """How far the upper incisors reach below the lip line of a mouth at rest (about 2 mm)."""
@@ -63,7 +63,7 @@ def colours_of(pixels: np.ndarray, lips: np.ndarray, jaw: np.ndarray) -> Colours
 def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray) -> Reference:
     """`lips` (20,) complex canonical; `pixels` any RGB array; a, b map canonical to its pixels."""
     pixels = np.asarray(pixels, np.float32)
-    opening = opening_of(lips)
+    opening = visible(opening_of(lips))
     middle = np.abs(opening.x - opening.centre) < 0.5 * opening.half_width
     x, top, bottom = opening.x[middle], opening.top[middle], opening.bottom[middle]
     bright = []
@@ -156,6 +156,8 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
                                    cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
         total = np.clip(upper_ok + lower_ok, 1e-6, None)
         mixed = (parts[0] * (upper_ok / total)[..., None] + parts[1] * (lower_ok / total)[..., None]) * gain
-        alpha = (np.clip(upper_ok + lower_ok, 0, 1) * weight)[..., None]
+        # Towards its corners a reference shows lips that touch: there the picture below is the mouth's inside.
+        beside = 1 - smoothstep(np.abs(u), 0.6, 0.95)
+        alpha = (np.clip(upper_ok + lower_ok, 0, 1) * weight * beside)[..., None]
         picture = picture + alpha * (mixed * shade - picture)
     return np.clip(picture, 0, 255)

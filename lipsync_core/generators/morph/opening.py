@@ -58,3 +58,17 @@ def opening_of(lips: np.ndarray) -> Opening:
     middle = (upper + lower) / 2
     return Opening(x, np.minimum(upper, middle), np.maximum(lower, middle),
                    float(lips[INNER_TOP[2]].real))
+
+
+VISIBLE = 0.84
+"""Share of the inner lips' width in which an opening shows: landmarks put the corners where skin folds, and beside the opening proper
+the lips still touch (looked at on clips; with 1, the rims of lips that touch were painted as parts of the mouth's inside)."""
+
+
+def visible(opening: Opening) -> Opening:
+    """The part of an opening that can be seen, rounded towards its ends."""
+    x = opening.centre + (opening.x - opening.centre) * VISIBLE
+    top, bottom = np.interp(x, opening.x, opening.top), np.interp(x, opening.x, opening.bottom)
+    middle = (top + bottom) / 2
+    keep = np.sqrt(1 - np.clip(np.abs(x - opening.centre) / (VISIBLE * opening.half_width), 0, 1) ** 4)
+    return Opening(x, middle - (middle - top) * keep, middle + (bottom - middle) * keep, opening.middle)

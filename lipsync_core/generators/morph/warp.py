@@ -13,6 +13,8 @@ FIXED = np.array([1, 2, 14, 15, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 40, 41, 
 """Landmarks that a mouth never moves: upper jaw line, nose, eyes."""
 
 
+BULGE = 0.08
+"""How far the edge of an opening stands out half-way between a corner and the next inner point, over the opening."""
 NECK = 0.32
 """Over how much neck below the chin its movement dies out, canonical units: 1.5 times the slope of `smoothstep` times the
 largest drop (0.14) must stay below this, or the neck would fold."""
@@ -71,10 +73,15 @@ def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: 
     """Target and source positions (k,) complex of the points that shape one field; `lips` are the lip indices it may use, `side`
     is -1 for the upper one, 1 for the lower."""
     source, target = mouth.source_lips.copy(), mouth.target_lips
-    # The corners of an open mouth are dark: each sheet takes them from the lip above or below, so that they shut as well.
-    closing = max(0.0, 1 - mouth.target_gap / max(mouth.source_gap, 1e-3))
+    # The corners of an open mouth are dark, and its opening bulges between a corner and the next point: each sheet takes both from
+    # the lip above or below, so that they shut as well and no corner is seen twice.
+    closing = max(0.5, 1 - mouth.target_gap / max(mouth.source_gap, 1e-3))
     rim = 1.5 * INSET * min(1.0, mouth.source_gap / 0.04) * closing
     source[[12, 16]] += mouth.a * rim * np.array([-1 + 1j * side, 1 + 1j * side])
+    beside = np.array([13, 15]) if side < 0 else np.array([19, 17])
+    down = 1j * side * mouth.a
+    bulge_s = (source[[12, 16]] + source[beside]) / 2 + down * (BULGE * mouth.source_gap + 0.5 * rim)
+    bulge_t = (target[[12, 16]] + target[beside]) / 2 + down * BULGE * mouth.target_gap
     jaw_s, jaw_t = mouth.source_jaw, mouth.target_jaw
     fixed = landmarks[FIXED, 0] + 1j * landmarks[FIXED, 1]
     middle = np.array([8, 9, 10])                                      # lower outer lip: right, middle, left
@@ -87,8 +94,8 @@ def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: 
     centre = (fixed[FIXED == 33][0] + jaw_s[8]) / 2
     # Two rings around the jaw hold the neck and the background, and keep the spline from swinging beyond them.
     still = np.concatenate([centre + (jaw_s[3:14] - centre) * reach for reach in (1.5, 1.9)] + [fixed])
-    s = np.concatenate([source[lips], jaw_s[3:14], *between_s, still])
-    t = np.concatenate([target[lips], jaw_t[3:14], *between_t, still])
+    s = np.concatenate([source[lips], bulge_s, jaw_s[3:14], *between_s, still])
+    t = np.concatenate([target[lips], bulge_t, jaw_t[3:14], *between_t, still])
     return t, s
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from ...generators.morph.geometry import LIPS, STABLE, canonical_stable, fit_similarity, inner_gap, to_complex
 
 MIRROR = np.array([54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]) - 48
+WIDEST = 0.18
+"""Openings beyond those of speech are left out: yawns and shouts move the corners and the upper lip otherwise."""
 MOST, MOST_GRID = 400, 12
 """Frames that a clip may give; GRID's speaker 1 has hundreds of clips."""
 
@@ -43,7 +45,8 @@ def fit(tracks: Path) -> dict[str, np.ndarray]:
         landmarks = landmarks[np.isfinite(landmarks[:, 0, 0])]
         if len(landmarks) < 60 or (found := moves(landmarks)) is None:
             continue
-        chosen = rng.choice(len(landmarks), min(len(landmarks), MOST_GRID if grid else MOST), replace=False)
+        spoken = np.flatnonzero(found[0][:, 0] < WIDEST)
+        chosen = rng.choice(spoken, min(len(spoken), MOST_GRID if grid else MOST), replace=False)
         known.append(found[0][chosen])
         moved.append(found[1][chosen])
     slopes = np.linalg.lstsq(np.concatenate(known), np.concatenate(moved).imag, rcond=None)[0]
