@@ -74,6 +74,10 @@ def band_levels(samples: np.ndarray, bands: int = 40, rate: float = 100.0, block
     return levels
 
 
+STEADY = 5.0
+"""dB: a whole recording that is steadier than this is a fan or a hum; speech rises and falls by 15 and more, over loud music by 6."""
+
+
 def speech_activity(levels: np.ndarray, rate: float = 100.0) -> np.ndarray:
     """Who speaks when, from `band_levels` (frames, bands): float32 (frames,), 0..1, with soft flanks of about 60 ms.
 
@@ -87,7 +91,7 @@ def speech_activity(levels: np.ndarray, rate: float = 100.0) -> np.ndarray:
     # Silence in files is often digital: a floor below -75 dB of full scale says nothing about the room.
     loud = float(np.quantile(energy, 0.95))
     floor = float(np.clip(np.quantile(energy, 0.1), -62, loud - 12))
-    if loud < -55:
+    if loud < -55 or loud - float(np.quantile(energy, 0.05)) < STEADY:
         return np.zeros(len(energy), np.float32)
     rise = float(np.clip(0.35 * (loud - floor), 7, 18))
     on = _hysteresis(energy, floor + rise, floor + 0.5 * rise)

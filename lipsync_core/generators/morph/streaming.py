@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ...dsp import LEVEL_WINDOW, frame_levels
+from ...dsp import LEVEL_WINDOW, frame_levels, hz_to_mel, mel_to_hz
 from ...inference import WEIGHTS, inference, load_network
 from ...types import SPEECH_RATE
 from .articulation_net import BANDS, CHANNELS, CLASSES, LEFT, RATE, RIGHT, STRIDE, ArticulationNet, Loudness, normalise
@@ -23,19 +23,37 @@ LOOK_AHEAD = (RIGHT * STRIDE + 3) / RATE + LEVEL_WINDOW / 2 / SPEECH_RATE
 """Seconds of speech after a moment that its mouth shape needs: 0.186."""
 
 
+THROATS = (-0.08, 0.0, 0.08)
+"""Every recording is heard as it is, and as from a longer and a shorter throat: the mean knows unseen speakers a little better."""
+
+
+def throat(change: float) -> Tensor:
+    """(BANDS, BANDS) that reads normalised levels as if frequencies were exp(change) times as high."""
+    low, high = hz_to_mel(60.0), hz_to_mel(7600.0)
+    centres = mel_to_hz(np.linspace(low, high, BANDS + 2))[1:-1]
+    position = np.clip((hz_to_mel(centres / np.exp(change)) - low) / (high - low) * (BANDS + 1) - 1, 0, BANDS - 1.001)
+    below, rows = position.astype(int), np.arange(BANDS)
+    matrix = np.zeros((BANDS, BANDS), np.float32)
+    matrix[rows, below] = 1 - (position - below)
+    matrix[rows, below + 1] += (position - below).astype(np.float32)
+    return torch.from_numpy(matrix)
+
+
 class Ensemble(nn.Module):
     """Networks that were taught apart, averaged: (B, BANDS, T) -> (B, 6 + 1, T // 2), the last one the chance that nobody speaks."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
         self.members = nn.ModuleList(ArticulationNet(width) for width in widths)
+        self.register_buffer("throats", torch.stack([throat(change) for change in THROATS]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        voices = torch.einsum("vij,bjt->vbit", self.throats, x).flatten(0, 1)
         found = []
         for member in self.members:
-            mouth, logits = member(x)
+            mouth, logits = member(voices)
             found.append(torch.cat([mouth, logits.softmax(1)[:, CLASSES.index("silence"), None]], 1))
-        return torch.stack(found).mean(0)
+        return torch.stack(found).unflatten(1, (len(THROATS), len(x))).mean((0, 1))
 
 
 QUIET = -4.0
