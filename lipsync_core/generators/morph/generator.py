@@ -38,7 +38,7 @@ class MorphState:
 class MorphGenerator:
     """See `types.Generator`. Needs no GPU; `articulation` turns speech into mouth shapes (default: the bundled networks)."""
 
-    spec = GeneratorSpec(name="morph", crop="native", references=1, batch_size=1)
+    spec = GeneratorSpec(name="morph", crop="native", references=3, batch_size=1)
 
     def __init__(self, articulation: Articulation | None = None) -> None:
         self.articulation = articulation or NetArticulation()
@@ -81,9 +81,10 @@ def _best_reference(person: Person, mouth: PersonMouth) -> Reference | None:
     best, best_score = None, 0.02
     for crop in person.references:
         a, b, lips, gaps = locate(crop.landmarks, mouth)
-        score = min(float(gaps[2]), mouth.range)
+        found = make_reference(crop.pixels, a, b, lips)
+        score = min(float(gaps[2]), mouth.range) * found.shown
         if score > best_score:
-            best, best_score = make_reference(crop.pixels, a, b, lips), score
+            best, best_score = found, score
     return best
 
 
@@ -142,12 +143,13 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     u = np.abs(x - target.centre) / target.half_width
     inside *= 1 - (1 - wider) * smoothstep(u, 0.45, 0.8)
     colours = colours_of(source, frame.source_lips, frame.source_jaw)
-    references = [(reference, 1.0)] if reference is not None else []
+    references = [(reference, reference.shown)] if reference is not None else []
     # The frame's own teeth are the best lit there are, wherever it shows enough of them.
     own = float(smoothstep(frame.source_gap / max(frame.target_gap, 1e-3), 0.25, 0.55)
                 * smoothstep(frame.source_gap, 0.03, 0.06))
     if own > 0:
-        references.append((make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips)), own))
+        mine = make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips))
+        references.append((mine, own * mine.shown))
     base = mouth.base[row]
     inner = paint(canonical, target, references, colours, float((base[14].imag + base[18].imag) / 2))
     return part + inside[..., None].astype(np.float32) * (inner - part)

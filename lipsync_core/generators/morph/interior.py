@@ -28,6 +28,9 @@ DEEP = 0.45
 MAX_STRETCH = 1.3
 """How much longer a row of teeth that fills the reference's mouth may be made to fill a wider one."""
 
+UNLIKE = 0.13
+"""Difference from the lips' colour, over its brightness, from which a pixel between them is teeth or dark."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -42,6 +45,8 @@ class Reference:
     lower: float
     """0..1: how sure it is that the lower half shows what belongs to the jaw. Teeth from lip to lip are the upper ones' all
     the way as far as anybody can tell, and moved with the jaw they would be seen twice."""
+    shown: float
+    """0..1: whether there is the inside of a mouth at all, and not lips that landmarks took for open."""
 
 
 def lip_colour(pixels: np.ndarray, lips: np.ndarray) -> np.ndarray:
@@ -66,14 +71,13 @@ def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray)
     opening = visible(opening_of(lips))
     middle = np.abs(opening.x - opening.centre) < 0.5 * opening.half_width
     x, top, bottom = opening.x[middle], opening.top[middle], opening.bottom[middle]
-    bright = []
-    for low, high in ((0.15, 0.4), (0.6, 0.85)):
-        share = np.linspace(low, high, 4)[:, None]
-        z = a * (x + 1j * (top + share * (bottom - top))) + b
-        bright.append(float(cv2.remap(pixels, z.real.astype(np.float32), z.imag.astype(np.float32), cv2.INTER_LINEAR,
-                                      borderMode=cv2.BORDER_REPLICATE).mean()))
+    z = a * (x + 1j * (top + np.linspace(0.15, 0.85, 11)[:, None] * (bottom - top))) + b
+    inner = cv2.remap(pixels, z.real.astype(np.float32), z.imag.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    bright = inner[:4].mean(), inner[7:].mean()
     lower = float(smoothstep(opening.gap, 0.05, 0.11)) * (1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)))
-    return Reference(pixels, a, b, opening, lip_colour(pixels, a * lips + b), lower)
+    lip = lip_colour(pixels, a * lips + b)
+    unlike = np.abs(inner - lip).mean(-1) > UNLIKE * float(lip.mean())
+    return Reference(pixels, a, b, opening, lip, lower, float(smoothstep(float(unlike.mean()), 0.1, 0.35)))
 
 
 def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray, colour: np.ndarray,
