@@ -163,7 +163,7 @@ def _lip_line(part: np.ndarray, x: np.ndarray, y: np.ndarray, target: Opening, f
     u = np.clip((x - target.centre) / target.half_width, -1.2, 1.2)
     width = 0.016 * (1 - 0.5 * u**2)
     alpha = 0.75 * np.exp(-((y - line) / np.maximum(width, 1e-3)) ** 2) * (1 - smoothstep(np.abs(u), 0.85, 1.05))
-    alpha *= float(smoothstep(frame.source_gap, 0.015, 0.05)) * (1 - smoothstep(gap, 0.0, 0.02))
+    alpha *= 0.35 + 0.65 * float(smoothstep(frame.source_gap, 0.005, 0.035)) * (1 - smoothstep(gap, 0.0, 0.02))
     return part + alpha[..., None].astype(np.float32) * (colour * np.float32(0.62) - part)
 
 

@@ -235,7 +235,8 @@ def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float
     new_jaw = jaw_points + 1j * drop * JAW_WEIGHT
     source_gap = float(gaps[2])
     rim = max(INSET, 1.3 / abs(a))                                     # a picture is never sharper than its pixels
-    inset = rim * max(min(1.0, source_gap / 0.04), min(1.0, amount * max(gap - source_gap, 0) / 0.04))
+    # Landmarks are wrong by about 0.01: lips that seem to touch may be a little apart, and must still meet.
+    inset = rim * max(min(1.0, (source_gap + 0.01) / 0.03), min(1.0, amount * max(gap - source_gap, 0) / 0.04))
     lips = lips.copy()
     lips[INNER_TOP[1:4]] -= 1j * inset
     lips[INNER_BOTTOM[1:4]] += 1j * inset
