@@ -11,7 +11,7 @@ PITCH = (25.0, 38.0)
 """Degrees: full effect up to the first, none from the second (the reference system is rated to 30 and 15)."""
 HEIGHT = (20.0, 32.0)
 """Pixels from brows to chin: a smaller face has no mouth to speak of."""
-COVERED = (0.4, 0.52)
+COVERED = (0.36, 0.46)
 """Full effect up to the first, none from the second, of what `occlusion.covered` says. Between what uncovered and covered frames
 measure, see there."""
 ARRIVAL = 0.08

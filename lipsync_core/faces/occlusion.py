@@ -9,7 +9,7 @@ grows, fades or changes colour falls on the whole face and leaves the pattern as
 What it can't know: a cover that stays for the whole track is taken for the person, because nothing changes (one that stays for most of
 it is found, see `_shows_mouth`). A track of one frame is never covered. A hand at the chin that leaves the lips free is not looked for.
 In black-and-white pictures only brightness is left: covers as bright as skin are found less surely, and 1 in 200 frames is doubted. Lips
-pressed in until they are gone come near the limit (0.41), and a face burnt out to white is no face to it.
+pressed in until they are gone reach the limit (0.42), and a face burnt out to white is no face to it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .pose import _TEMPLATE
 
 SIDE = 32
 """Side of the crop that colours are read from where nobody has made one, pixels: 25 to an outer-eye distance, a lip is 2 to 3 thick.
-Covers are told apart as well as with 48 pixels; with 28 a little worse."""
+Covers are told apart as well as with 48 pixels."""
 _CORNER, _SPAN = np.array([-0.65, -0.05]), 1.3
 """The crop's top left corner and its side, outer-eye distances from the middle of the eyes: from the eyes down to the chin."""
 _STEADY = np.r_[27:48]
@@ -70,7 +70,10 @@ LESS = 0.35
 """Frames whose lips are less red than those of the person's better frames, by so much in correlation, don't say what is usual."""
 SPREADS = 10.0
 """Where correlations spread (noise, dark, grey), 1 stands for this many of their spreads: with noise of 6 of 255 in the stored colours
-0.1 % of uncovered frames would lose their effect, not 11 %."""
+0.2 % of uncovered frames would lose their effect, not 11 %."""
+LAMP = 1.4
+"""How much more a frame must stand off where light is let fall off across the face, to be covered all the same: at 1 half of a dark
+hand passes for a shadow."""
 ROWS = 4096
 """Frames that are worked on at a time, and that the usual pattern is taken from: an hour costs no more memory than minutes."""
 
@@ -96,7 +99,8 @@ class Seen:
 
 
 def look(picture: Pixels, shape: np.ndarray) -> np.ndarray:
-    """The colours of `MESH`, RGB uint8 (48, 3), in a picture with landmarks (68, 2): means over about 1/18 outer-eye distance."""
+    """The colours of `MESH`, RGB uint8 (48, 3), in a picture with landmarks (68, 2): means over about 1/11 outer-eye distance
+    (at 1/18 lips that are pressed together look covered, at 1/8 half a mouth goes unnoticed)."""
     points = np.asarray(shape, np.float64)
     seen = picture if isinstance(picture, Seen) else Seen(picture)
     if seen.crop is None:
@@ -104,7 +108,7 @@ def look(picture: Pixels, shape: np.ndarray) -> np.ndarray:
     points = points @ seen.matrix[:, :2].T + seen.matrix[:, 2]
     at = (points[_FROM] + _SHARE * (points[_TO] - points[_FROM])).astype(np.float32)
     # The template is 1.56 outer-eye distances high, and unlike them the height of a face stays when it turns.
-    width = max(1, round(float(np.ptp(points[:, 1])) / 1.56 / 18)) | 1
+    width = max(1, round(float(np.ptp(points[:, 1])) / 1.56 / 11)) | 1
     crop = cv2.blur(seen.crop, (width, width)) if width > 1 else seen.crop
     return cv2.remap(crop, at[:, :1], at[:, 1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
 
@@ -113,16 +117,17 @@ def covered(looks: np.ndarray) -> np.ndarray:
     """float32 (n,) 0..1 for a track's looks, uint8 (n, 48, 3): how little of the person's usual lower face a frame shows.
 
     0 is the usual face, 1 has nothing to do with it: the correlation with the usual pattern, taken from its usual value, over the half
-    of the face where that is more. Measured on the clips of ../shared/media (12,000 frames), and with drawn covers (a hand of the
-    person's skin colour, a microphone, a cup, a printed sheet) over half of the mouth or more (4,400 frames), `benchmarks/occlusion.py`:
-    of the uncovered frames half are at 0.00, 99 % at most at 0.22, all at most at 0.41; of the covered ones 95 % are at least at 0.55
-    (hands; the others are at 0.66 and more).
+    of the face where that is more. Measured on the clips of ../shared/media (10,500 frames), and with drawn covers (a hand of the
+    person's skin colour, a microphone, a cup) over at least half of the mouth (1,600 frames; see `benchmarks/occlusion.py`): of the
+    uncovered frames half are at 0.00, 99 % at most at 0.22, 99.8 % at 0.33, all at 0.42; of the covered ones 95 % are at least at 0.73
+    (hand over all of the mouth), 0.41 (hand over half of it), 0.63 (cup) and 0.95 (microphone).
     """
     if len(looks) < 2:
         return np.zeros(len(looks), np.float32)
     sample = looks[np.linspace(0, len(looks) - 1, min(len(looks), ROWS)).round().astype(int)]
     sample = sample[_shows_mouth(sample)]
-    return np.clip(np.max([np.min([_apart(looks, sample, half, lit) for lit in (False, True)], axis=0) for half in HALVES], axis=0), 0, 1)
+    halves = [np.minimum(_apart(looks, sample, half, False), LAMP * _apart(looks, sample, half, True)) for half in HALVES]
+    return np.clip(np.maximum(*halves), 0, 1)
 
 
 def _apart(looks: np.ndarray, sample: np.ndarray, half: np.ndarray, lit: bool) -> np.ndarray:
