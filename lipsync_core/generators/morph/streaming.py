@@ -77,7 +77,7 @@ class Articulator:
     """The bundled networks. `feed` has no state of its own: whoever calls it keeps the `StreamState`."""
 
     def __init__(self, file: Path = FILE) -> None:
-        self._networks = load_network(Ensemble(_widths(file)), file)
+        self.networks = load_network(Ensemble(_widths(file)), file)
 
     def feed(self, samples: np.ndarray, state: StreamState, *, last: bool = False) -> tuple[np.ndarray, StreamState]:
         """The next samples (n,) float32 at 16 kHz -> the shapes (m, 7) that are certain now, at `SHAPE_RATE`, and the next state.
@@ -98,7 +98,7 @@ class Articulator:
         shapes = np.zeros((0, len(CHANNELS) + 1), np.float32)
         if ready > state.skip:
             with inference():
-                found = self._networks(torch.from_numpy(np.ascontiguousarray(levels.T))[None])[0].T
+                found = self.networks(torch.from_numpy(np.ascontiguousarray(levels.T))[None])[0].T
             shapes = found[state.skip:ready].numpy()
         done = max(ready, state.skip)
         drop = max(0, done - LEFT - 2)

@@ -206,14 +206,3 @@ def train(batches: Batches, minutes: float, *, width: int = 128, rate: float = 2
                 report(mean.module)
                 last = time.monotonic()
     return mean.module.eval()
-
-
-def predict(net: ArticulationNet, levels: np.ndarray) -> np.ndarray:
-    """Channels (m, 6) for levels (2 m, BANDS) in dB."""
-    from ...generators.morph.articulation_net import start_loudness
-
-    x, _ = normalise(np.asarray(levels, np.float32), start_loudness(levels))
-    with torch.inference_mode():
-        return net.eval()(torch.from_numpy(x).T[None])[0][0].T.numpy()
-
-
