@@ -36,10 +36,10 @@ JAW_SHARE = 0.55
 DEFAULT_RANGE = 0.17
 """Widest inner-lip opening of ordinary speech over the outer-eye distance, for people whose clip shows none of theirs."""
 RANGE_LIMITS = (0.12, 0.24)
-MOST_CLOSING = 0.24
-"""By how much an opening may be closed, the widest range of speech: a shout stays partly open, since lips stretched over a whole
+MOST_CLOSING = 0.32
+"""By how much an opening may be closed, beyond the widest of speech: a shout stays partly open, since lips stretched over a whole
 open mouth are no lips."""
-SHOUT = (0.32, 0.46)
+SHOUT = (0.35, 0.42)
 """Openings of the source between which the effect goes out: beyond, landmarks are off and no lips can be drawn over the mouth."""
 TUCK_LIFT, TUCK_SHOW = 0.022, 0.010
 """How far the upper lip lifts off and the lower lip's edge stays under the lip line for f and v, which lets the teeth show."""
