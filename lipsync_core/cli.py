@@ -196,7 +196,8 @@ def _analyze(chosen: argparse.Namespace, hooks: Hooks) -> None:
         tracks = [{"track": t.track_id, "frames": t.frames.tolist(), "times": t.times.round(6).tolist(),
                    "boxes": t.boxes.round(2).tolist(), "landmarks": t.landmarks.round(2).tolist(),
                    "scores": t.scores.round(3).tolist(), "yaw_pitch_roll": t.pose.round(1).tolist(),
-                   "activation": t.activation.round(3).tolist()} for t in analysis.tracks]
+                   "activation": t.activation.round(3).tolist(),
+                   "covered": None if t.covered is None else t.covered.round(3).tolist()} for t in analysis.tracks]
         _write_text(chosen.output, json.dumps({"video": str(chosen.video), "frames": analysis.frames, "seconds": analysis.end,
                                                "shots": analysis.shot_starts, "tracks": tracks}))
     if chosen.sheet:
