@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from av.error import FFmpegError
 
-from ..faces.activation import CONFIDENCE, HEIGHT, PITCH, YAW
+from ..faces.activation import CONFIDENCE, COVERED, HEIGHT, PITCH, YAW
 from ..media import open_media
 from .landmarks import Person
 
-REASONS = ("no face", "unsure", "turned", "tilted", "small", "at the border", "fading")
+REASONS = ("no face", "unsure", "turned", "tilted", "small", "at the border", "covered", "fading")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def passed_through(person: Person, picture: tuple[int, int]) -> dict[str, int]:
         yaw, pitch = np.abs(track.pose[row, :2])
         height = float(track.boxes[row, 3] - track.boxes[row, 1])
         checks = (("unsure", track.scores[row] <= CONFIDENCE[0]), ("turned", yaw >= YAW[1]), ("tilted", pitch >= PITCH[1]),
-                  ("small", height <= HEIGHT[0]), ("at the border", ((shape[48:60] >= 0) & (shape[48:60] <= limit)).all(1).mean() <= 0.7))
+                  ("small", height <= HEIGHT[0]), ("at the border", ((shape[48:60] >= 0) & (shape[48:60] <= limit)).all(1).mean() <= 0.7),
+                  ("covered", track.covered is not None and track.covered[row] >= COVERED[1]))
         counts[next((name for name, holds in checks if holds), "fading")] += 1
     return counts
