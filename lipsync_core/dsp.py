@@ -56,7 +56,7 @@ def frame_levels(samples: np.ndarray, bands: int, hop: int) -> np.ndarray:
     return (10 * torch.log10(power)).T.numpy()
 
 
-def band_levels(samples: np.ndarray, bands: int = 40, rate: float = 100.0, block: float = 30.0) -> np.ndarray:
+def band_levels(samples: np.ndarray, bands: int = 40, rate: float = 100.0, block: float = 6.0) -> np.ndarray:
     """Mel levels in dB, 60 to 7600 Hz, 25 ms windows: float32 (frames, bands), frame i at i / rate seconds.
 
     Long recordings are worked through in blocks of `block` seconds, so that memory stays small.

@@ -12,7 +12,7 @@ from ...types import SPEECH_RATE
 from .articulation_net import BANDS, CHANNELS, RATE, STRIDE, start_loudness
 from .streaming import SHAPE_RATE, Articulator, StreamState
 
-BLOCK = 20 * SPEECH_RATE
+BLOCK = 5 * SPEECH_RATE
 """Samples that the networks are given at a time, so that an hour of speech needs no more memory than a minute."""
 GAIN, FLOOR = 1.7, 0.085
 """Opening = GAIN * (predicted - FLOOR): a network that minimises squared error hedges, moving lips less than people do. These give
