@@ -2,7 +2,7 @@
 
     from lipsync_core.evaluation import evaluate
     evaluation = evaluate("dubbed.mp4", source="clip.mp4", truth="clip.mp4")
-    print(evaluation.measures["correlation"], evaluation.as_dict())
+    evaluation.measures["correlation"], evaluation.as_dict()
 """
 
 from __future__ import annotations
