@@ -46,6 +46,9 @@ TUCK_LIFT, TUCK_SHOW = 0.022, 0.010
 INSET = 0.012
 """Canonical width of the lips' rim that a warp leaves out: where the source's mouth is open, so that no tooth sticks to a lip
 that closes; where the target's is, so that the dark line between shut lips does not rim them when they part."""
+SLACK, MOST_SLACK = 0.1, 0.01
+"""What else it leaves out of an opening that closes, as a share of it and at most: landmarks read wide openings up to a fifth too
+narrow; without, they don't quite shut, and lips move in silence."""
 JAW_WEIGHT = np.array([0, 0, 0.04, 0.16, 0.36, 0.6, 0.82, 0.96, 1, 0.96, 0.82, 0.6, 0.36, 0.16, 0.04, 0, 0])
 """How much of the chin's drop each jaw point takes: the jaw turns about its hinge under the ears."""
 
@@ -237,6 +240,7 @@ def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float
     rim = max(INSET, 1.3 / abs(a))                                     # a picture is never sharper than its pixels
     # Landmarks are wrong by about 0.01: lips that seem to touch may be a little apart, and must still meet.
     inset = rim * max(min(1.0, (source_gap + 0.01) / 0.03), min(1.0, amount * max(gap - source_gap, 0) / 0.04))
+    inset += amount * min(SLACK * max(source_gap - gap, 0), MOST_SLACK)
     lips = lips.copy()
     lips[INNER_TOP[1:4]] -= 1j * inset
     lips[INNER_BOTTOM[1:4]] += 1j * inset
