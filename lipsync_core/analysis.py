@@ -10,9 +10,8 @@ import numpy as np
 from .faces import FaceBackend, Tracker
 from .faces.align import native_crop
 from .faces.geometry import mouth_box, mouth_opening
-from .media import FrameView, VideoSource
 from .threads import Prefetch
-from .types import FaceCrop, FaceTrack, Hooks
+from .types import Clip, FaceCrop, FaceTrack, Hooks
 
 
 @dataclass(frozen=True)
@@ -29,28 +28,29 @@ class Analysis:
     """False where the limit cut the clip off."""
 
 
-def analyse(source: VideoSource, backend: FaceBackend, hooks: Hooks, *, limit: float | None = None) -> Analysis:
-    """Track every face of the clip; frames at or after `limit` seconds are not looked at."""
-    tracker = Tracker(backend)
+def analyse(source: Clip, backend: FaceBackend, hooks: Hooks, *, limit: float | None = None, smoothing: float = 1.0) -> Analysis:
+    """Track every face of the clip; frames at or after `limit` seconds are not looked at. `smoothing` as in
+    `faces.smoothing.smooth_landmarks`."""
+    tracker = Tracker(backend, smoothing=smoothing)
     count, last, complete = 0, Fraction(0), True
-    total = source.info.frames
-    if limit is not None and source.info.duration > limit:
-        total = round(limit * source.info.frame_rate)
-    with Prefetch(source.frames(), 2) as frames:
+    total = source.frame_count
+    if limit is not None:
+        total = min(total, round(limit * source.frame_rate))
+    with Prefetch(source.pictures(), 2) as frames:
         for item in frames:
             hooks.check_interrupt()
             if limit is not None and item.time >= limit:
                 complete = False
                 break
-            tracker.feed(item.index, float(item.time), FrameView(item.frame, source.info.rotation))
+            tracker.feed(item.index, float(item.time), item.pixels)
             count, last = item.index + 1, item.time
             hooks.progress("analyse", count, max(total, count))
-    end = float(last + 1 / source.info.frame_rate) if count else 0.0
+    end = float(last + 1 / source.frame_rate) if count else 0.0
     return Analysis(tracker.finish(), count, end, tracker.shot_starts, complete)
 
 
-def collect_references(source: VideoSource, track: FaceTrack, count: int, hooks: Hooks) -> list[FaceCrop]:
-    """Up to `count` native crops of the mouth where it is most open, best first, by seeking to those frames."""
+def collect_references(source: Clip, track: FaceTrack, count: int, hooks: Hooks) -> list[FaceCrop]:
+    """Up to `count` native crops of the mouth where it is most open, best first, read again."""
     if not count or not len(track):
         return []
     opening = mouth_opening(track.landmarks)
@@ -66,11 +66,8 @@ def collect_references(source: VideoSource, track: FaceTrack, count: int, hooks:
     crops = []
     for row in chosen:
         hooks.check_interrupt()
-        start = source.start + Fraction(float(track.times[row])).limit_denominator(1_000_000)
-        window = VideoSource(source.file, start=max(Fraction(0), start - Fraction(1, 2000)), duration=Fraction(1, 2))
-        for item in window.frames(threads=1):
-            view = FrameView(item.frame, window.info.rotation)
-            if box := mouth_box(track.landmarks[row], (view.width, view.height)):
-                crops.append(native_crop(view, track.landmarks[row], box, int(track.frames[row])))
-            break
+        view = source.picture_at(float(track.times[row]))
+        box = mouth_box(track.landmarks[row], source.size)
+        if view is not None and box:
+            crops.append(native_crop(view, track.landmarks[row], box, int(track.frames[row])))
     return crops

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
-import numpy as np
 
 from .analysis import Analysis, analyse, collect_references
 from .audio import load_speech
-from .compositing import lower_face_box, lower_face_mask, match_colour
+from .compositing import Blending
 from .errors import FaceError, LipSyncError
-from .faces import FaceRule, choose, create_backend
-from .faces.align import native_crop
+from .faces import FaceBackend, FaceRule, choose
 from .generators import create_generator
 from .media import Encoding, FrameView, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan
+from .stages import FaceOptions, changes, crop_face, item_of, row_of
 from .threads import Background, Prefetch
-from .types import Drive, FaceTrack, Generator, GeneratorItem, Hooks, Person, Speech
+from .types import Drive, FaceTrack, GeneratedFace, Generator, GeneratorItem, Hooks, Person, Speech
 
 log = logging.getLogger(__name__)
 SILENCE = ("close", "keep", "generate")
@@ -32,8 +31,8 @@ SILENCE = ("close", "keep", "generate")
 class DubOptions:
     """What may be chosen; the defaults are what most people want."""
 
-    generator: str | Path = "morph"
-    """A built-in generator or a checkpoint file."""
+    generator: str | Path | Generator = "morph"
+    """A built-in generator, a checkpoint file, or a generator that is set up already."""
     face: FaceRule = "largest"
     """'largest', 'all', an index from the left, or a point (x, y) in pixels."""
     strength: float = 1.0
@@ -42,10 +41,16 @@ class DubOptions:
     """'close', 'keep' (the source's own mouth) or 'generate'."""
     offset_ms: float = 0.0
     """Milliseconds that the mouth moves later (> 0) or earlier than the sound."""
-    backend: str = "builtin"
-    """Face models: 'builtin' or 'face-alignment'."""
+    backend: str | FaceBackend = "builtin"
+    """Face models: 'builtin', 'face-alignment', or one that is set up already."""
     device: str = "cpu"
-    """Torch device of the face models."""
+    """Torch device of the face models that a name sets up."""
+    smoothing: float = 1.0
+    """0..3, multiplies how long landmarks are smoothed over."""
+    blending: Blending = field(default_factory=Blending)
+    """How the new mouth is put back: feather, growth of the mask, colour match."""
+    batch_size: int = 8
+    """Faces that a network is given at a time, at most; generators that gain nothing from it take one."""
     start: float = 0.0
     """Seconds of the video to skip."""
     duration: float | None = None
@@ -62,9 +67,16 @@ class DubOptions:
             raise LipSyncError(f"{self.silence!r} is no way to treat silence: use {', '.join(SILENCE)}.")
         if not 0 <= self.strength <= 2:
             raise LipSyncError(f"A strength of {self.strength:g} is out of range: use 0 (shut) to 2 (exaggerated).")
+        if self.batch_size < 1:
+            raise LipSyncError(f"A batch of {self.batch_size} is none: use 1 or more.")
         if self.start < 0 or self.audio_start < 0 or (self.duration is not None and self.duration <= 0):
             raise LipSyncError("Start times can't be negative and a duration must be above 0: check --start, --duration and "
                                "--audio-start.")
+        self.blending.check()
+        self.faces().check()
+
+    def faces(self) -> FaceOptions:
+        return FaceOptions(self.face, self.backend, self.device, self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -87,9 +99,9 @@ class DubReport:
         return dataclasses.asdict(self) | {"output": str(self.output)}
 
 
-def dub(video: Path | str, audio: Path | str | Speech, output: Path | str, options: DubOptions | None = None, *,
+def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path | str, options: DubOptions | None = None, *,
         hooks: Hooks | None = None, **changes: Any) -> DubReport:
-    """Dub `video` with `audio` (a file, or `Speech`) into the file `output`.
+    """Dub `video` (a file, or one that is open for reading) with `audio` (a file, or `Speech`) into the file `output`.
 
     Options come as `DubOptions`, or one by one as keywords (`strength=1.2, face="all"`). Where the audio is shorter than the
     video or longer, the shorter one decides. Frames without a usable face are the source's own, bit for bit before encoding.
@@ -98,16 +110,17 @@ def dub(video: Path | str, audio: Path | str | Speech, output: Path | str, optio
     options = dataclasses.replace(options or DubOptions(), **changes)
     options.check()
     hooks, warnings = _collecting(hooks or Hooks())
-    video, output = Path(video), Path(output)
-    given = [video] if isinstance(audio, Speech) else [video, Path(audio)]
-    generator = create_generator(options.generator)
+    output = Path(output)
+    video = Path(video) if isinstance(video, (str, Path)) else video
+    given = [Path(item) for item in (video, audio) if isinstance(item, (str, Path))]
+    generator = options.generator if hasattr(options.generator, "generate") else create_generator(options.generator)
     source = VideoSource(video, start=options.start, duration=options.duration)
     speech = audio if isinstance(audio, Speech) else load_speech(audio, start=options.audio_start)
     check_target(output, given)
     plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
-    backend = create_backend(options.backend, options.device)
+    backend = options.faces().create()
 
-    analysis = analyse(source, backend, hooks, limit=speech.duration)
+    analysis = analyse(source, backend, hooks, limit=speech.duration, smoothing=options.smoothing)
     chosen = _choose(analysis, options, hooks, video)
     _tell_lengths(analysis, speech, hooks)
     parts = prepare_parts(source, chosen, generator, speech, options, hooks)
@@ -115,14 +128,12 @@ def dub(video: Path | str, audio: Path | str | Speech, output: Path | str, optio
     dubbed = 0
     writer = VideoWriter(output, source.info, options.encoding, audio=speech.original, warn=hooks.warn)
     with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
-        for item in frames:
+        for group in _groups(frames, min(options.batch_size, generator.spec.batch_size), analysis.frames):
             hooks.check_interrupt()
-            if item.index >= analysis.frames:
-                break
-            frame, changed = dub_frame(item, parts, generator, source.info.rotation, options.offset_ms / 1000)
-            dubbed += changed
-            encode.put((frame, item.pts))
-            hooks.progress("generate", item.index + 1, analysis.frames)
+            for item, frame, changed in dub_frames(group, parts, generator, source.info.rotation, options):
+                dubbed += changed
+                encode.put((frame, item.pts))
+            hooks.progress("generate", group[-1].index + 1, analysis.frames)
     return DubReport(output, analysis.frames, dubbed, analysis.frames - dubbed, analysis.end, len(analysis.tracks),
                      [part.person.track.track_id for part in parts], warnings)
 
@@ -134,13 +145,6 @@ class Part:
     person: Person
     state: Any
 
-    def row(self, frame: int) -> int | None:
-        """The track's row of a frame, None where the face is away or off."""
-        frames = self.person.track.frames
-        row = int(np.searchsorted(frames, frame))
-        found = row < len(frames) and frames[row] == frame
-        return row if found and self.person.track.activation[row] > 0 else None
-
 
 def prepare_parts(source: VideoSource, chosen: Sequence[FaceTrack], generator: Generator, speech: Speech, options: DubOptions,
                   hooks: Hooks) -> list[Part]:
@@ -149,38 +153,58 @@ def prepare_parts(source: VideoSource, chosen: Sequence[FaceTrack], generator: G
     parts = []
     for track in chosen:
         person = Person(track, collect_references(source, track, generator.spec.references, hooks))
-        parts.append(Part(person, generator.start(person, speech, drive)))
+        parts.append(Part(person, generator.start(person, speech, drive, hooks)))
     return parts
 
 
-def dub_frame(item: SourceFrame, parts: Sequence[Part], generator: Generator, rotation: int,
-              offset: float) -> tuple[av.VideoFrame, bool]:
-    """One frame through crop, generator and compositing; the frame that comes back is the given one where nothing changed."""
-    view: FrameView | None = None
+def _groups(frames: Iterable[SourceFrame], size: int, count: int) -> Iterator[list[SourceFrame]]:
+    """The first `count` frames, at most `size` at a time."""
+    group: list[SourceFrame] = []
+    for item in frames:
+        if item.index >= count:
+            break
+        group.append(item)
+        if len(group) >= size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def dub_frames(group: Sequence[SourceFrame], parts: Sequence[Part], generator: Generator, rotation: int,
+               options: DubOptions) -> Iterator[tuple[SourceFrame, av.VideoFrame, bool]]:
+    """Frames through crop, generator and compositing: each with what it became, the given frame itself where nothing changed."""
+    views: dict[int, FrameView] = {}
+    work: list[tuple[int, tuple[int, int, int, int], GeneratorItem, GeneratedFace]] = []
     for part in parts:
-        if (row := part.row(item.index)) is None:
-            continue
-        view = view or FrameView(own_frame(item.frame), rotation)
-        landmarks = part.person.track.landmarks[row]
-        box = lower_face_box(landmarks, (view.width, view.height))
-        if box is None:
-            continue
-        crop = native_crop(view, landmarks, box, item.index)
-        region = lower_face_mask(crop.landmarks, (box[2] - box[0], box[3] - box[1]))
-        face = generator.generate([GeneratorItem(crop, float(item.time) - offset, row, region,
-                                                 float(part.person.track.activation[row]))], part.state)[0]
-        if not face.mask.any():
-            continue
-        new = match_colour(face.pixels, crop.pixels, face.mask)
-        view.add(box, (new - crop.pixels) * face.mask[..., None])
-    return (item.frame, False) if view is None else (view.frame, True)
+        track = part.person.track
+        mine: list[tuple[int, tuple[int, int, int, int], GeneratorItem]] = []
+        for item in group:
+            if (row := row_of(track, item.index)) is None:
+                continue
+            if item.index not in views:
+                views[item.index] = FrameView(own_frame(item.frame), rotation)
+            if found := crop_face(views[item.index], track, row, item.index):
+                box, crop = found
+                mine.append((item.index, box, item_of(crop, float(item.time) - options.offset_ms / 1000, row, track)))
+        if mine:
+            faces = generator.generate([entry[2] for entry in mine], part.state)
+            work += [(*entry, face) for entry, face in zip(mine, faces)]
+    changed: set[int] = set()
+    for index, box, item, face in work:
+        difference = changes(item, face, options.blending)
+        if difference is not None:
+            views[index].add(box, difference)
+            changed.add(index)
+    for item in group:
+        yield item, views[item.index].frame if item.index in changed else item.frame, item.index in changed
 
 
-def _choose(analysis: Analysis, options: DubOptions, hooks: Hooks, video: Path) -> list[FaceTrack]:
+def _choose(analysis: Analysis, options: DubOptions, hooks: Hooks, video: object) -> list[FaceTrack]:
     chosen = choose(analysis.tracks, options.face, analysis.shot_starts)
     if not chosen:
         found = f"{len(analysis.tracks)} face(s), but none at {options.face!r}" if analysis.tracks else "no face"
-        sentence = f"There is {found} in {video}"
+        sentence = f"There is {found} in {video if isinstance(video, Path) else 'this video'}"
         if options.require_face:
             raise FaceError(f"{sentence}: choose another --face or another part of the clip, or leave out --require-face.")
         hooks.warn(f"{sentence}: the picture is passed through as it is.")

@@ -37,26 +37,32 @@ def warp_array(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> 
     return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def thumbnail_matrix(width: int, height: int, max_side: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Affine (2, 3) and size (w, h) of a picture shrunk so that its longer side is at most `max_side` (never enlarged)."""
+    scale = min(1.0, max_side / max(width, height))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    sx, sy = size[0] / width, size[1] / height
+    return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5]]), size
+
+
 class ArrayPixels:
-    """`Pixels` over an RGB array (h, w, 3), uint8 or float32 0..255."""
+    """`Pixels` over an RGB array (h, w, 3), uint8 or float32 0..255, read as `media.FrameView` reads a frame of the same samples:
+    what is shrunk or warped comes from 8 bits, `region` from everything there is."""
 
     def __init__(self, image: np.ndarray) -> None:
         if image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"a picture must be (height, width, 3), not {image.shape}")
         self.image = image
         self.height, self.width = image.shape[:2]
+        self._bytes: np.ndarray | None = image if image.dtype == np.uint8 else None
 
     def thumbnail(self, max_side: int) -> np.ndarray:
-        image = self.image
-        scale = max_side / max(self.width, self.height)
-        if scale < 1:
-            size = (max(1, round(self.width * scale)), max(1, round(self.height * scale)))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        return image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        return self.warp(*thumbnail_matrix(self.width, self.height, max_side))
 
     def warp(self, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        crop = warp_array(self.image, matrix, size)
-        return crop if crop.dtype == np.uint8 else np.clip(np.rint(crop), 0, 255).astype(np.uint8)
+        if self._bytes is None:
+            self._bytes = np.clip(np.rint(self.image), 0, 255).astype(np.uint8)
+        return warp_array(self._bytes, matrix, size)
 
     def region(self, box: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = box

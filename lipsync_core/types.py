@@ -6,8 +6,9 @@ Conventions: pixels are RGB, height x width x channel; coordinates are x, y in p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +38,31 @@ class Pixels(Protocol):
 
     def region(self, box: tuple[int, int, int, int]) -> np.ndarray:
         """RGB float32 (y1-y0, x1-x0, 3), 0..255, of an integer box (x0, y0, x1, y1) inside the picture, unscaled."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One frame of a clip: its number and its time from the first one, seconds."""
+
+    index: int
+    time: Fraction
+    pixels: Pixels
+
+
+class Clip(Protocol):
+    """Frames that can be gone through as often as needed: `media.VideoSource` is one in a file, `media.FrameBatch` one in memory."""
+
+    size: tuple[int, int]
+    """Width, height as displayed."""
+    frame_rate: Fraction
+    frame_count: int
+    """An estimate for progress bars; 0 = unknown."""
+
+    def pictures(self) -> Iterator[Picture]:
+        """Every frame in order, anew by each call."""
+
+    def picture_at(self, time: float) -> Pixels | None:
+        """The frame shown at `time` seconds from the first one."""
 
 
 @dataclass(frozen=True)
@@ -142,19 +168,19 @@ class GeneratorItem:
     row: int
     """Row of the person's track."""
     region: np.ndarray
-    """float32 (h, w), 0..1, crop coordinates: where the picture may change. A generator's mask never exceeds it."""
+    """float32 (h, w), 0..1, crop coordinates: where things may move. What is blended back is cut out by compositing's own mask."""
     activation: float = 1.0
     """0..1, how much of the effect this frame gets; at 0 the mask is 0."""
 
 
 @dataclass(frozen=True)
 class GeneratedFace:
-    """New pixels and a soft mask in crop coordinates: only what the mask covers may change."""
+    """New pixels of a crop, and how much of each is meant; compositing multiplies that by the region of the lower face."""
 
     pixels: np.ndarray
     """RGB float32 (h, w, 3), 0..255."""
     mask: np.ndarray
-    """float32 (h, w), 0..1."""
+    """float32 (h, w), 0..1. All 0: nothing changes."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +215,6 @@ class Generator(Protocol):
 
     spec: GeneratorSpec
 
-    def start(self, person: Person, speech: Speech, drive: Drive) -> Any: ...
+    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> Any: ...
 
     def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]: ...

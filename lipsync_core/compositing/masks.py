@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+FEATHER = 0.22
+"""Width of the mask's slope over the distance of the outer eye corners."""
+
 
 def _outline(points: np.ndarray, grow: float) -> tuple[np.ndarray, float]:
     """Polygon (16, 2) of nose tip, cheeks, jaw and a strip of neck, and the unit (outer-eye distance, pixels)."""
@@ -35,11 +38,12 @@ def lower_face_box(landmarks: np.ndarray, picture: tuple[int, int], *, grow: flo
     return (x0, y0, x1, y1) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
 
-def lower_face_mask(landmarks: np.ndarray, size: tuple[int, int], *, grow: float = 0.0, feather: float = 0.22) -> np.ndarray:
+def lower_face_mask(landmarks: np.ndarray, size: tuple[int, int], *, grow: float = 0.0, feather: float = FEATHER) -> np.ndarray:
     """Soft mask (h, w) float32 0..1 of nose tip, cheeks, jaw and a strip of neck.
 
     `landmarks` (68, 2) iBUG in the pixels of the mask; `size` (w, h). `grow` widens the outline and `feather` is the width of
-    its slope, both over the distance of the outer eye corners. The slope lies inside the outline: outside it is exactly 0.
+    its slope, both over the distance of the outer eye corners. The slope lies inside the outline: outside it is exactly 0. An outline
+    that grows out of the crop slopes down to the crop's rim.
     """
     width, height = size
     outline, unit = _outline(np.asarray(landmarks, np.float32), grow)
@@ -50,6 +54,9 @@ def lower_face_mask(landmarks: np.ndarray, size: tuple[int, int], *, grow: float
     canvas = np.zeros((h + 2 * border, w + 2 * border), np.uint8)
     scaled = (outline + 0.5) * [w / width, h / height] - 0.5 + border
     cv2.fillPoly(canvas, [np.rint(scaled).astype(np.int32)], 1)
+    if grow > 0:
+        # Beyond the crop nothing changes, so that a mask as wide as the crop must end at its rim (at a picture's edge, too).
+        canvas[:border], canvas[-border:], canvas[:, :border], canvas[:, -border:] = 0, 0, 0, 0
     inside = cv2.distanceTransform(canvas, cv2.DIST_L2, 5)[border:-border, border:-border]
     t = np.clip((inside - 1) / max(feather * unit / shrink, 1), 0, 1)
     slope = (t * t * (3 - 2 * t)).astype(np.float32)

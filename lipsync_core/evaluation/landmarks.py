@@ -15,8 +15,8 @@ from ..errors import FaceError
 from ..faces import FaceBackend, FaceRule, choose, create_backend
 from ..faces.builtin import overlap
 from ..faces.smoothing import smooth_landmarks
-from ..media import SourceFrame, VideoSource, open_media
-from ..types import FaceTrack, Hooks
+from ..media import VideoSource, open_media
+from ..types import FaceTrack, Hooks, Picture, Pixels
 
 OWN_NOTE = "landmarks: built-in, the same that the generator uses: read with care"
 SAME_PLACE = 0.4
@@ -84,13 +84,17 @@ class _Clock:
     """A source that notes the times of its frames while they are read."""
 
     def __init__(self, source: VideoSource) -> None:
-        self.source, self.info, self.times = source, source.info, []
+        self.source, self.times = source, []
+        self.size, self.frame_rate, self.frame_count = source.size, source.frame_rate, source.frame_count
 
-    def frames(self) -> Iterator[SourceFrame]:
+    def pictures(self) -> Iterator[Picture]:
         self.times.clear()
-        for item in self.source.frames():
+        for item in self.source.pictures():
             self.times.append(float(item.time))
             yield item
+
+    def picture_at(self, time: float) -> Pixels | None:
+        return self.source.picture_at(time)
 
 
 def _person(analysis: Analysis, face: FaceRule, times: Sequence[float], beside: Person | None = None) -> Person:

@@ -27,6 +27,9 @@ class FaceBackend(Protocol):
 
     name: str
 
+    def begin(self, frame: int) -> None:
+        """Told before a frame of a clip is looked at; backends that look at pixels don't care."""
+
     def detect(self, pictures: Sequence[Pixels], min_score: float = 0.5) -> list[list[Detection]]:
         """The faces of each picture, best first."""
 

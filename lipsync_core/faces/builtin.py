@@ -31,6 +31,9 @@ class BuiltinBackend:
         self._detector = load_network(folded(DetectorNet()), WEIGHTS / "face_detector.safetensors", device)
         self._landmarks = load_network(folded(LandmarkNet()), WEIGHTS / "face_landmarks.safetensors", device)
 
+    def begin(self, frame: int) -> None:
+        pass
+
     def detect(self, pictures: Sequence[Pixels], min_score: float = 0.5) -> list[list[Detection]]:
         return [self._detect(picture, min_score) for picture in pictures]
 

@@ -53,6 +53,9 @@ class FaceAlignmentBackend:
             raise FaceError(f"The weights of 'face-alignment' in {folder} can't be loaded ({str(error).splitlines()[0]}): delete "
                             f"{' and '.join(FILES)} there so that they are downloaded again.") from error
 
+    def begin(self, frame: int) -> None:
+        pass
+
     def detect(self, pictures: Sequence[Pixels], min_score: float = 0.5) -> list[list[Detection]]:
         result = []
         for picture in pictures:

@@ -54,14 +54,16 @@ def repair_outliers(values: np.ndarray, limit: float) -> np.ndarray:
     return result
 
 
-def smooth_landmarks(landmarks: np.ndarray, times: np.ndarray, cuts: np.ndarray | None = None) -> np.ndarray:
+def smooth_landmarks(landmarks: np.ndarray, times: np.ndarray, cuts: np.ndarray | None = None, strength: float = 1.0) -> np.ndarray:
     """Landmarks (n, 68, 2) at `times` (n,) s -> the same, smoothed. Never across gaps of over 0.25 s, nor across `cuts`
-    (indices of rows that begin a new shot)."""
+    (indices of rows that begin a new shot). `strength` multiplies all widths in time; 0 leaves the landmarks as they are."""
+    if strength <= 0:
+        return np.asarray(landmarks, np.float32).copy()
     points = np.asarray(landmarks, np.float64)
     borders = set(np.flatnonzero(np.diff(times) > 0.25) + 1) | set(np.asarray(cuts if cuts is not None else [], int).tolist())
     result = np.empty_like(points)
     for part in np.split(np.arange(len(points)), sorted(b for b in borders if 0 < b < len(points))):
-        result[part] = _smooth_part(points[part], np.asarray(times, np.float64)[part])
+        result[part] = _smooth_part(points[part], np.asarray(times, np.float64)[part] / strength)
     return result.astype(np.float32)
 
 

@@ -71,8 +71,8 @@ class Tracker:
     `feed` returns the landmarks found in the frame, so that a caller can look at the pixels while they are there.
     """
 
-    def __init__(self, backend: FaceBackend, *, max_faces: int = 8) -> None:
-        self.backend, self.max_faces = backend, max_faces
+    def __init__(self, backend: FaceBackend, *, max_faces: int = 8, smoothing: float = 1.0) -> None:
+        self.backend, self.max_faces, self.smoothing = backend, max_faces, smoothing
         self._live: list[_Live] = []
         self._done: list[_Live] = []
         self._tiny: np.ndarray | None = None
@@ -86,6 +86,7 @@ class Tracker:
     def feed(self, frame: int, time: float, picture: Pixels) -> list[tuple[np.ndarray, float]]:
         """One frame: its landmarks (68, 2) and confidences, largest face first."""
         self._last, self._size = frame, (picture.width, picture.height)
+        self.backend.begin(frame)
         cut = self._looks_cut(picture)
         lost = self._follow(frame, time, picture, cut)
         if cut and lost:
@@ -169,7 +170,7 @@ class Tracker:
     def _track(self, live: _Live) -> FaceTrack:
         frames, times = np.array(live.frames, np.int64), np.array(live.times)
         shots = np.array(live.shots)
-        landmarks = smooth_landmarks(np.stack(live.shapes), times, np.flatnonzero(np.diff(shots)) + 1)
+        landmarks = smooth_landmarks(np.stack(live.shapes), times, np.flatnonzero(np.diff(shots)) + 1, self.smoothing)
         boxes = np.concatenate([landmarks.min(1), landmarks.max(1)], 1)
         scores = np.array(live.scores, np.float32)
         pose = estimate_pose(landmarks)

@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from ..pixels import warp_array
+from ..pixels import thumbnail_matrix, warp_array
 from .layouts import Layout, layout_of, nearest_layout
 
 # Kr, Kb of the matrices by H.273 code point (tables of ITU-T H.273, MatrixCoefficients).
@@ -102,10 +102,7 @@ class FrameView:
     # -- Pixels ----------------------------------------------------------------------------------------------------------
 
     def thumbnail(self, max_side: int) -> np.ndarray:
-        scale = min(1.0, max_side / max(self.width, self.height))
-        size = (max(1, round(self.width * scale)), max(1, round(self.height * scale)))
-        sx, sy = size[0] / self.width, size[1] / self.height
-        return self.warp(np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5]]), size)
+        return self.warp(*thumbnail_matrix(self.width, self.height, max_side))
 
     def warp(self, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         display = np.vstack([np.asarray(matrix, np.float64), [0, 0, 1]])

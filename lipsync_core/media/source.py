@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 import av
 from av.error import FFmpegError
 
 from ..errors import MediaError
+from ..types import Picture
+from .pixels import FrameView
 
 log = logging.getLogger(__name__)
 
@@ -163,10 +164,31 @@ class VideoSource:
                 yield SourceFrame(index, time, pts - origin, frame)
                 index += 1
 
-    def __enter__(self) -> VideoSource:
-        return self
+    # -- Clip ------------------------------------------------------------------------------------------------------------
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.info.display_size
+
+    @property
+    def frame_rate(self) -> Fraction:
+        return self.info.frame_rate
+
+    @property
+    def frame_count(self) -> int:
+        left = max(0, self.info.frames - round(self.start * self.info.frame_rate))
+        return left if self.duration is None else min(left, round(self.duration * self.info.frame_rate))
+
+    def pictures(self) -> Iterator[Picture]:
+        for item in self.frames():
+            yield Picture(item.index, item.time, FrameView(item.frame, self.info.rotation))
+
+    def picture_at(self, time: float) -> FrameView | None:
+        """By seeking; half a millisecond early, since times are rounded."""
+        start = self.start + Fraction(time).limit_denominator(1_000_000) - Fraction(1, 2000)
+        window = VideoSource(self.file, start=max(Fraction(0), start), duration=Fraction(1, 2))
+        for item in window.frames(threads=1):
+            return FrameView(item.frame, window.info.rotation)
         return None
 
 

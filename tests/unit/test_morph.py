@@ -47,7 +47,7 @@ class Fixed:
                  rounded: float = 0.0) -> None:
         self.values = opening, width, opening, closure, tuck, rounded, activity
 
-    def __call__(self, samples: np.ndarray, times: np.ndarray) -> MouthShape:
+    def __call__(self, samples: np.ndarray, times: np.ndarray, check: object = None) -> MouthShape:
         return MouthShape(*(np.full(len(times), v, np.float32) for v in self.values))
 
 
@@ -68,10 +68,10 @@ def render(face: tuple[np.ndarray, np.ndarray], shape: Fixed, activation: float 
     crop = native_crop(ArrayPixels(image), landmarks, box)
     region = lower_face_mask(crop.landmarks, (box[2] - box[0], box[3] - box[1]))
     result = generator.generate([GeneratorItem(crop, 0.5, 0, region, activation)], state)[0]
-    assert result.mask.max() <= 1 and (result.mask <= region + 1e-6).all()
+    assert result.mask.shape == region.shape and result.mask.max() <= 1
     out = image.astype(np.float32)
     part = out[box[1]:box[3], box[0]:box[2]]
-    part += result.mask[..., None] * (result.pixels - part)
+    part += (result.mask * region)[..., None] * (result.pixels - part)
     return np.clip(np.rint(out), 0, 255).astype(np.uint8)
 
 

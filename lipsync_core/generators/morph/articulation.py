@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -59,9 +60,11 @@ class MouthShape:
 
 
 class Articulation(Protocol):
-    """Speech (n,) float32 at 16 kHz and times (m,) in seconds -> the mouth's shape at those times. Looks ahead 200 ms at most."""
+    """Speech (n,) float32 at 16 kHz and times (m,) in seconds -> the mouth's shape at those times. Looks ahead 200 ms at most.
+    `check` is called now and then and may raise to stop."""
 
-    def __call__(self, samples: np.ndarray, times: np.ndarray) -> MouthShape: ...
+    def __call__(self, samples: np.ndarray, times: np.ndarray, check: Callable[[], None] = ...) -> MouthShape: ...
+
 
 
 class NetArticulation:
@@ -70,12 +73,13 @@ class NetArticulation:
     def __init__(self, articulator: Articulator | None = None) -> None:
         self.articulator = articulator or Articulator()
 
-    def __call__(self, samples: np.ndarray, times: np.ndarray) -> MouthShape:
+    def __call__(self, samples: np.ndarray, times: np.ndarray, check: Callable[[], None] = lambda: None) -> MouthShape:
         samples = np.asarray(samples, np.float32)
         levels = band_levels(samples, BANDS, RATE)
         state = StreamState(loudness=start_loudness(levels))
         parts = []
         for first in range(0, max(len(samples), 1), BLOCK):
+            check()
             found, state = self.articulator.feed(samples[first:first + BLOCK], state, last=first + BLOCK >= len(samples))
             parts.append(found)
         curves = finish(np.concatenate([*parts, np.zeros((1, parts[0].shape[1]), np.float32)]))     # at rest after the end

@@ -6,6 +6,8 @@ low formants whether it is spread or rounded, dips between syllables that it shu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...dsp import band_levels, hz_to_mel, mel_to_hz, speech_activity
@@ -24,7 +26,7 @@ LEAD = 0.03
 class BandArticulation:
     """Mouth shapes from mel bands. Independent of level; no weights."""
 
-    def __call__(self, samples: np.ndarray, times: np.ndarray) -> MouthShape:
+    def __call__(self, samples: np.ndarray, times: np.ndarray, check: Callable[[], None] = lambda: None) -> MouthShape:
         levels = band_levels(samples, BANDS, RATE)
         active = speech_activity(levels, RATE)
         centres = mel_to_hz(np.linspace(hz_to_mel(60), hz_to_mel(7600), BANDS + 2))[1:-1]

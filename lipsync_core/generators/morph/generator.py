@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Person, Speech
+from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
 from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep, visible
@@ -43,11 +43,11 @@ class MorphGenerator:
     def __init__(self, articulation: Articulation | None = None) -> None:
         self.articulation = articulation or NetArticulation()
 
-    def start(self, person: Person, speech: Speech, drive: Drive) -> MorphState:
+    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> MorphState:
         track = person.track
         mouth = study_person(track.landmarks, track.times, track.frames)
         times = np.arange(int(len(speech.samples) / SPEECH_RATE * CURVE_RATE) + 2) / CURVE_RATE
-        shape = self.articulation(speech.samples, times)
+        shape = self.articulation(speech.samples, times, (hooks or Hooks()).check_interrupt)
         return MorphState(mouth, shape.stack(), _best_reference(person, mouth), drive)
 
     def generate(self, batch: Sequence[GeneratorItem], state: MorphState) -> list[GeneratedFace]:
@@ -65,7 +65,7 @@ class MorphGenerator:
         opening, width, jaw, closure, tuck, rounded = moves
         source = np.asarray(crop.pixels, np.float32)
         if amount <= 0:
-            return GeneratedFace(source, np.zeros(source.shape[:2], np.float32))
+            return GeneratedFace(source, np.broadcast_to(np.float32(0), source.shape[:2]))
         strength = drive.strength
         soft = min(strength, 1.0)
         frame = place(crop.landmarks, item.row, state.mouth, opening=opening * strength, jaw=jaw * strength,
@@ -73,7 +73,7 @@ class MorphGenerator:
                       amount=amount)
         pixels = render(source, crop.landmarks, frame, item.region, state.mouth, item.row, state.reference)
         # With the geometry back in place there is nothing left to show: the mask may go without a visible step.
-        return GeneratedFace(pixels, item.region * float(smoothstep(amount, 0.0, 0.15)))
+        return GeneratedFace(pixels, np.broadcast_to(smoothstep(amount, 0.0, 0.15), source.shape[:2]))
 
 
 def _best_reference(person: Person, mouth: PersonMouth) -> Reference | None:

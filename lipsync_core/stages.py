@@ -1,0 +1,229 @@
+"""The stages between sound and picture, one function each, for frames that are in memory: find faces, make new ones, blend them back.
+
+`dubbing.dub` does the same to one group of frames at a time; both use `crop_face`, `item_of` and `changes`, so that both give the same
+pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from .analysis import analyse, collect_references
+from .compositing import Blending, difference, lower_face_box, region_of
+from .errors import LipSyncError
+from .faces import FaceBackend, FaceRule, choose, create_backend
+from .faces.align import native_crop, window_matrix
+from .types import Clip, Drive, FaceCrop, FaceTrack, GeneratedFace, Generator, GeneratorItem, Hooks, Person, Pixels, Speech
+
+Box = tuple[int, int, int, int]
+REFERENCES = 5
+"""Reference crops that are kept of every person, for generators that want some: the field's own use 1 to 5."""
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """Whose face, and how it is found."""
+
+    face: FaceRule = "largest"
+    """'largest', 'all', an index from the left, or a point (x, y) in pixels."""
+    backend: str | FaceBackend = "builtin"
+    """Face models: 'builtin', 'face-alignment', or one that is set up already."""
+    device: str = "cpu"
+    """Torch device of the face models that a name sets up."""
+    smoothing: float = 1.0
+    """Multiplies how long landmarks are smoothed over; 0 = not at all, 3 = for shaky detections."""
+
+    def check(self) -> None:
+        """Raise `LipSyncError` for a value out of range."""
+        if not 0 <= self.smoothing <= 3:
+            raise LipSyncError(f"A smoothing of {self.smoothing:g} is out of range: use 0 (none) to 3 (heavy).")
+
+    def create(self) -> FaceBackend:
+        return create_backend(self.backend, self.device) if isinstance(self.backend, str) else self.backend
+
+
+@dataclass(frozen=True)
+class CroppedFace:
+    """One person in one frame: the window of native pixels that may change."""
+
+    frame: int
+    row: int
+    """Row of the person's track."""
+    box: Box
+    """x0, y0, x1, y1 in the frame."""
+    pixels: np.ndarray
+    """RGB (h, w, 3) 0..255, uint8 where that holds them exactly, else float32."""
+    landmarks: np.ndarray
+    """float32 (68, 2), crop coordinates."""
+
+    def crop(self) -> FaceCrop:
+        return FaceCrop(self.pixels.astype(np.float32), window_matrix(self.box), self.landmarks, self.frame)
+
+
+@dataclass(frozen=True)
+class PersonFrames:
+    """One person through the frames."""
+
+    person: Person
+    crops: list[CroppedFace]
+    """In order of frames; those in which the person can't be dubbed are missing."""
+    generated: list[GeneratedFace] | None = None
+    """Beside `crops`, once there are new faces."""
+
+
+@dataclass(frozen=True)
+class Faces:
+    """What the stages hand on. Nothing in it changes after it is made."""
+
+    size: tuple[int, int]
+    """Width, height of the frames."""
+    count: int
+    """Frames."""
+    frame_rate: Fraction
+    people: list[PersonFrames]
+    """Those who are dubbed."""
+    tracks: list[FaceTrack] = field(default_factory=list)
+    """Everybody who was found, for looking."""
+    warnings: tuple[str, ...] = ()
+
+
+def crop_face(view: Pixels, track: FaceTrack, row: int, frame: int) -> tuple[Box, FaceCrop] | None:
+    """The window of a frame that may change for a track's row; None where nothing of the lower face is in the picture."""
+    landmarks = track.landmarks[row]
+    box = lower_face_box(landmarks, (view.width, view.height))
+    return None if box is None else (box, native_crop(view, landmarks, box, frame))
+
+
+def item_of(crop: FaceCrop, time: float, row: int, track: FaceTrack) -> GeneratorItem:
+    """What a generator is given: the crop at `time` seconds into the speech."""
+    return GeneratorItem(crop, time, row, region_of(crop), float(track.activation[row]))
+
+
+def changes(item: GeneratorItem, face: GeneratedFace, blending: Blending) -> np.ndarray | None:
+    """What is added to the crop of `item`, see `compositing.difference`."""
+    usual = Blending(colour_match=blending.colour_match)
+    region = item.region if blending == usual else region_of(item.crop, blending)
+    return difference(item.crop, face, region, blending.colour_match)
+
+
+def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks) -> Faces:
+    """Find and follow faces, choose whose mouth is to move, and cut out the windows that may change."""
+    options.check()
+    analysis = analyse(clip, options.create(), hooks, smoothing=options.smoothing)
+    chosen = choose(analysis.tracks, options.face, analysis.shot_starts)
+    warnings = ()
+    if not chosen:
+        found = f"{len(analysis.tracks)} face(s), but none at {options.face!r}" if analysis.tracks else "no face"
+        warnings = (f"There is {found} in these {analysis.frames} frames: they are passed through as they are.",)
+        hooks.warn(warnings[0])
+    crops: list[list[CroppedFace]] = [[] for _ in chosen]
+    for picture in clip.pictures():
+        hooks.check_interrupt()
+        for track, mine in zip(chosen, crops):
+            if (row := row_of(track, picture.index)) is not None and (found := crop_face(picture.pixels, track, row, picture.index)):
+                box, crop = found
+                mine.append(CroppedFace(picture.index, row, box, _packed(crop.pixels), crop.landmarks))
+        hooks.progress("crop", picture.index + 1, clip.frame_count)
+    people = [PersonFrames(Person(track, collect_references(clip, track, REFERENCES, hooks)), mine)
+              for track, mine in zip(chosen, crops)]
+    return Faces(clip.size, analysis.frames, clip.frame_rate, people, analysis.tracks, warnings)
+
+
+def row_of(track: FaceTrack, frame: int) -> int | None:
+    """The track's row of a frame, None where the face is away or off."""
+    row = int(np.searchsorted(track.frames, frame))
+    found = row < len(track.frames) and track.frames[row] == frame
+    return row if found and track.activation[row] > 0 else None
+
+
+def _packed(pixels: np.ndarray) -> np.ndarray:
+    """uint8 where that holds float32 pixels exactly, a quarter of the memory; else a copy of them."""
+    small = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return small if np.array_equal(small, pixels) else pixels.copy()
+
+
+def generate_faces(faces: Faces, generator: Generator, speech: Speech, drive: Drive, hooks: Hooks, *, offset: float = 0.0,
+                   batch: int = 1) -> Faces:
+    """New faces for all frames; `offset` seconds that the mouth moves later than the sound, `batch` faces at a time at most."""
+    total, done, people = sum(len(one.crops) for one in faces.people), 0, []
+    for one in faces.people:
+        wanted = Person(one.person.track, one.person.references[:generator.spec.references])
+        state = generator.start(wanted, speech, drive, hooks)
+        made: list[GeneratedFace] = []
+        for group in grouped(one.crops, min(batch, generator.spec.batch_size)):
+            hooks.check_interrupt()
+            items = [item_of(item.crop(), item.frame / float(faces.frame_rate) - offset, item.row, wanted.track) for item in group]
+            made += generator.generate(items, state)
+            done += len(group)
+            hooks.progress("generate", done, total)
+        people.append(replace(one, generated=made))
+    return replace(faces, people=people)
+
+
+def grouped(items: Sequence, size: int) -> Iterator[Sequence]:
+    """`items` in pieces of at most `size`."""
+    size = max(1, size)
+    for first in range(0, len(items), size):
+        yield items[first:first + size]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to be added to a frame."""
+
+    frame: int
+    box: Box
+    difference: np.ndarray
+    """RGB float32 (h, w, 3), units of 0..255."""
+    mask: np.ndarray
+    """float32 (h, w), 0..1: where."""
+
+
+def blend_faces(faces: Faces, blending: Blending, hooks: Hooks, size: tuple[int, int] | None = None) -> Iterator[Change]:
+    """The changes that the new faces make, frame by frame; for frames of `size` (w, h) if they were resized since.
+
+    Raises `LipSyncError` where there are no new faces yet, or the frames have another shape.
+    """
+    blending.check()
+    if any(one.generated is None for one in faces.people):
+        raise LipSyncError("These faces are as they were found: connect them to Generate Lip Sync first.")
+    scale = _scale(faces.size, size or faces.size)
+    total, done = sum(len(one.crops) for one in faces.people), 0
+    for one in faces.people:
+        for item, face in zip(one.crops, one.generated or ()):
+            hooks.check_interrupt()
+            crop = item.crop()
+            region = region_of(crop, blending)
+            change = difference(crop, face, region, blending.colour_match)
+            if change is not None:
+                mask = face.mask * region
+                yield (Change(item.frame, item.box, change, mask) if scale == (1.0, 1.0) else
+                       _resized(item, change, mask, scale, size or faces.size))
+            done += 1
+            hooks.progress("blend", done, total)
+
+
+def _scale(old: tuple[int, int], new: tuple[int, int]) -> tuple[float, float]:
+    x, y = new[0] / old[0], new[1] / old[1]
+    if abs(x / y - 1) > 0.02:
+        raise LipSyncError(f"Faces were found in frames of {old[0]}x{old[1]}, and these are {new[0]}x{new[1]}: blend into frames of the "
+                           f"same shape (scaled as a whole they may be, cropped they may not).")
+    return x, y
+
+
+def _resized(item: CroppedFace, change: np.ndarray, mask: np.ndarray, scale: tuple[float, float], size: tuple[int, int]) -> Change:
+    """The change of a frame that was scaled by `scale` (x, y) to `size` (w, h)."""
+    (sx, sy), (x0, y0, x1, y1) = scale, item.box
+    box = (int(x0 * sx), int(y0 * sy), min(size[0], int(np.ceil(x1 * sx))), min(size[1], int(np.ceil(y1 * sy))))
+    # Pixel centres: target = (source + 0.5) * s - 0.5.
+    matrix = np.array([[sx, 0, (x0 + 0.5) * sx - 0.5 - box[0]], [0, sy, (y0 + 0.5) * sy - 0.5 - box[1]]])
+    shape = (box[2] - box[0], box[3] - box[1])
+    flags = cv2.INTER_CUBIC if sx > 1 else cv2.INTER_AREA
+    new, soft = (cv2.warpAffine(np.ascontiguousarray(part), matrix, shape, flags=flags, borderMode=cv2.BORDER_CONSTANT)
+                 for part in (change, mask))
+    return Change(item.frame, box, new, np.clip(soft, 0, 1))
