@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-host lint bench clean
 
 help:
 	@echo "make demo   set up .venv, make a clip of a real face and dub it into demo/"
 	@echo "make test   set up .venv and run the whole test suite"
+	@echo "make test-host   run the nodes and workflows in a real ComfyUI, which it puts into .host/ (2 GB, 2 minutes) or finds at COMFYUI_PATH"
 	@echo "make lint   ruff"
 	@echo "make bench  the benchmarks (minutes)"
 	@echo "make clean  remove .venv, demo/ and caches"
@@ -29,6 +30,14 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready-test
 	$(PY) -m ruff check .
 	$(PY) -m pytest
+
+$(VENV)/.ready-test-host: $(VENV)/.ready-test tests/host/requirements.txt
+	$(PY) -m pip install --disable-pip-version-check --quiet -r tests/host/requirements.txt -c constraints.txt
+	@touch $@
+
+test-host: $(VENV)/.ready-test-host
+	$(PY) tests/host/setup_host.py
+	OPENLIPSYNC_HOST_TESTS=1 $(PY) -m pytest -v tests/host $(ARGS)
 
 lint: $(VENV)/.ready-test
 	$(PY) -m ruff check .

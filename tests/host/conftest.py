@@ -1,0 +1,95 @@
+"""A real ComfyUI for these tests; `make test-host` runs them, the plain suite leaves them alone: they need a host of 2 GB."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers import moving_face, write_clip
+from PIL import Image
+from safetensors.torch import save_file
+
+if os.environ.get("OPENLIPSYNC_HOST_TESTS"):
+    from host.comfy import Server
+    from host.media import looped, with_tone, write_upscaler
+    from host.setup_host import Host, HostError, ensure
+else:
+    collect_ignore_glob = ["*.py"]
+
+
+@pytest.fixture(scope="session")
+def host() -> Host:
+    """Where ComfyUI is. No host is a failure here: .ci/run asks setup_host.py first."""
+    try:
+        return ensure(print)
+    except HostError as error:
+        pytest.exit(f"NO COMFYUI HERE: {error}", returncode=error.status)
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, face_clip: Path, babble: np.ndarray) -> Path:
+    """The host's input folder: the files that the workflows name, and some that cause trouble."""
+    folder = tmp_path_factory.mktemp("input")
+    with_tone(face_clip, folder / "clip.mp4")                          # 2 s, 320x320, with a 440 Hz tone of its own
+    shutil.copyfile(face_clip, folder / "silent.mp4")                  # the same without any sound
+    looped(face_clip, folder / "long.mp4", 10)                         # 20 s
+    odd = [picture[:317, :319] for picture in moving_face(astronaut, 12)]
+    write_clip(folder / "odd.mp4", odd, pix_fmt="yuv444p")             # H.264 takes odd sizes only where colour is not halved
+    soundfile.write(folder / "speech.wav", babble, 16_000)             # 3 s
+    soundfile.write(folder / "long.wav", np.tile(babble, 7), 16_000)   # 21 s
+    stereo = np.stack([babble, np.zeros_like(babble)], 1)
+    soundfile.write(folder / "left only.flac", np.repeat(stereo, 3, 0), 48_000)
+    Image.fromarray(moving_face(astronaut, 1)[0]).save(folder / "photo.jpg", quality=95)
+    (folder / "broken.wav").write_text("this is no sound")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder outside the host, as extra_model_paths.yaml names it: a file of tensors that no generator knows, and a text."""
+    folder = tmp_path_factory.mktemp("other disk")
+    (folder / "lipsync").mkdir()
+    save_file({"some.weight": torch.zeros(2, 3)}, folder / "lipsync" / "unknown.safetensors")
+    (folder / "lipsync" / "readme.txt").write_text("not a model")
+    return folder
+
+
+def start(host: Host, inputs: Path, models: Path, base: Path) -> Server:
+    (base / "models" / "upscale_models").mkdir(parents=True)
+    (base / "models" / "lipsync").mkdir()
+    (base / "models" / "lipsync" / "broken.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00no json")
+    write_upscaler(base / "models" / "upscale_models" / "RealESRGAN_x4plus.safetensors")      # the name that the workflow has
+    shutil.copytree(inputs, base / "input")
+    return Server(host, base, models)
+
+
+@pytest.fixture(scope="session")
+def server(host: Host, inputs: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """ComfyUI, started once for all tests, with this pack only."""
+    running = start(host, inputs, models, tmp_path_factory.mktemp("comfyui") / "base")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def fresh_server(host: Host, inputs: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Another one, for a module that measures memory: what earlier prompts left in the heap would hide growth."""
+    running = start(host, inputs, models, tmp_path_factory.mktemp("comfyui") / "base")
+    yield running
+    running.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failing test shows the last of what the host said."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("server") or getattr(item, "funcargs", {}).get("fresh_server")
+    if report.failed and running is not None:
+        report.sections.append(("ComfyUI's log", running.log.read_text(errors="replace")[-6000:]))
+    return report
