@@ -6,7 +6,7 @@ pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -18,7 +18,7 @@ from .compositing import Blending, difference, lower_face_box, region_of
 from .errors import LipSyncError
 from .faces import FaceBackend, FaceRule, choose, create_backend
 from .faces.align import native_crop, window_matrix
-from .types import Clip, Drive, FaceCrop, FaceTrack, GeneratedFace, Generator, GeneratorItem, Hooks, Person, Pixels, Speech
+from .types import Clip, Drive, FaceCrop, FaceTrack, GeneratedFace, Generator, GeneratorItem, Hooks, Person, Picture, Pixels, Speech
 
 Box = tuple[int, int, int, int]
 REFERENCES = 5
@@ -111,8 +111,11 @@ def changes(item: GeneratorItem, face: GeneratedFace, blending: Blending) -> np.
     return difference(item.crop, face, region, blending.colour_match)
 
 
-def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks) -> Faces:
-    """Find and follow faces, choose whose mouth is to move, and cut out the windows that may change."""
+def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks, look: Callable[[Picture, FaceTrack, int], None] | None = None) -> Faces:
+    """Find and follow faces, choose whose mouth is to move, and cut out the windows that may change.
+
+    `look` is shown every frame with each chosen track in it, and the track's row, while its pixels are at hand.
+    """
     options.check()
     analysis = analyse(clip, options.create(), hooks, smoothing=options.smoothing)
     chosen = choose(analysis.tracks, options.face, analysis.shot_starts)
@@ -128,6 +131,8 @@ def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks) -> Faces:
             if (row := row_of(track, picture.index)) is not None and (found := crop_face(picture.pixels, track, row, picture.index)):
                 box, crop = found
                 mine.append(CroppedFace(picture.index, row, box, _packed(crop.pixels), crop.landmarks))
+                if look is not None:
+                    look(picture, track, row)
         hooks.progress("crop", picture.index + 1, clip.frame_count)
     people = [PersonFrames(Person(track, collect_references(clip, track, REFERENCES, hooks)), mine)
               for track, mine in zip(chosen, crops)]

@@ -20,27 +20,86 @@ def load_speech(path: Path | str, *, start: float = 0.0, duration: float | None 
     Raises `MediaError`: no such file, a folder, not media, no sound track, no such channel, nothing to hear in the window.
     """
     path = Path(path)
-    if not path.exists():
-        raise MediaError(f"There is no file {path}: check the name of the audio.")
-    if path.is_dir():
-        raise MediaError(f"{path} is a folder: name the audio file in it.")
+    _check(path)
     try:
         samples = _collect(_soundfile_blocks(path), start, duration, channel, path)
     except soundfile.LibsndfileError:
         samples = _collect(_av_blocks(path), start, duration, channel, path)
     if not len(samples):
-        where = f" between {start:g} s and {start + duration:g} s" if duration else (f" after {start:g} s" if start else "")
-        raise MediaError(f"{path} holds no sound{where}: give a recording with speech in it.")
+        raise MediaError(f"{path} holds no sound{_window(start, duration)}: give a recording with speech in it.")
     return Speech(samples, AudioOriginal(path=path, start=start, duration=duration))
 
 
-def speech_from_samples(waveform: np.ndarray, rate: int) -> Speech:
-    """A host's samples, (channels, n) or (n,) float -1..1 at `rate` Hz, as speech; they are kept for muxing as they are."""
+def speech_from_samples(waveform: np.ndarray, rate: int, channel: str | int = "mix") -> Speech:
+    """A host's samples, (channels, n) or (n,) float -1..1 at `rate` Hz, as speech: mixed down, or one `channel` from 0. They are kept
+    for muxing as they are. Raises `MediaError`."""
     waveform = np.atleast_2d(np.asarray(waveform, np.float32))
     if not waveform.shape[1]:
         raise MediaError("The given audio has no samples: connect a recording with speech in it.")
-    mono = soxr.resample(_clean(waveform.mean(0)), rate, SPEECH_RATE).astype(np.float32)
+    mono = soxr.resample(_clean(_mono(waveform.T, channel, "The given audio")), rate, SPEECH_RATE).astype(np.float32)
     return Speech(mono, AudioOriginal(waveform=waveform, sample_rate=rate))
+
+
+def read_samples(path: Path, *, start: float = 0.0, duration: float | None = None) -> tuple[np.ndarray, int]:
+    """All channels of any sound file, or of the sound of any video, at its own rate: float32 (channels, n), and the rate.
+
+    `start` and `duration` in seconds. Raises `MediaError` as `load_speech` does.
+    """
+    _check(path)
+    for reader in (_soundfile_blocks, _av_blocks):
+        parts: list[np.ndarray] = []
+        rate, position = SPEECH_RATE, 0
+        try:
+            for block, rate in reader(path):
+                begin = round(start * rate)
+                end = begin + round(duration * rate) if duration else position + len(block)
+                parts.append(block[max(0, begin - position):max(0, end - position)])
+                position += len(block)
+                if duration and position >= end:
+                    break
+        except soundfile.LibsndfileError:
+            continue
+        samples = np.concatenate(parts).T if parts else np.zeros((1, 0), np.float32)
+        if not samples.shape[1]:
+            raise MediaError(f"{path} holds no sound{_window(start, duration)}: give a recording with speech in it.")
+        return np.ascontiguousarray(samples), rate
+    raise MediaError(f"{path} can't be read as audio: convert it to WAV.")
+
+
+LOUDNESS, PEAK = -20.0, 0.99
+"""dBFS (RMS) of speech that was made as loud as usual, about what broadcasters ask for; the highest sample it may have."""
+
+
+def normalise_loudness(samples: np.ndarray) -> np.ndarray:
+    """Speech (n,) float32 at `LOUDNESS` while somebody speaks (the loudest half of its 50 ms pieces), its peaks at `PEAK` at most; what
+    is silent stays as it is."""
+    piece = SPEECH_RATE // 20
+    power = np.square(samples[:len(samples) // piece * piece], dtype=np.float64).reshape(-1, piece).mean(1)
+    if not len(power) or power.max() < 1e-10:
+        return samples
+    spoken = power[power >= max(np.median(power), 1e-4 * power.max())]
+    gain = 10 ** (LOUDNESS / 20) / np.sqrt(spoken.mean())
+    return (samples * min(gain, PEAK / max(float(np.abs(samples).max()), 1e-9))).astype(np.float32)
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise MediaError(f"There is no file {path}: check the name of the audio.")
+    if path.is_dir():
+        raise MediaError(f"{path} is a folder: name the audio file in it.")
+
+
+def _window(start: float, duration: float | None) -> str:
+    return f" between {start:g} s and {start + duration:g} s" if duration else (f" after {start:g} s" if start else "")
+
+
+def _mono(part: np.ndarray, channel: str | int, name: object) -> np.ndarray:
+    """(n, channels) -> (n,): their mean, or one of them. Raises `MediaError`."""
+    if channel == "mix":
+        return part.mean(1)
+    if not 0 <= int(channel) < part.shape[1]:
+        raise MediaError(f"{name} has {part.shape[1]} channel(s): channel {channel} is not one of them (the first is 0).")
+    return part[:, int(channel)]
 
 
 def _clean(block: np.ndarray) -> np.ndarray:
@@ -60,15 +119,7 @@ def _collect(blocks: Iterator[tuple[np.ndarray, int]], start: float, duration: f
         high = len(block) if end is None else min(len(block), end - position)
         position += len(block)
         if high > low:
-            part = block[low:high]
-            if channel != "mix":
-                if not 0 <= int(channel) < part.shape[1]:
-                    raise MediaError(f"{path} has {part.shape[1]} channel(s): channel {channel} is not one of them (the first "
-                                     f"is 0).")
-                part = part[:, int(channel)]
-            else:
-                part = part.mean(1)
-            parts.append(resampler.resample_chunk(_clean(part)))
+            parts.append(resampler.resample_chunk(_clean(_mono(block[low:high], channel, path))))
         if end is not None and position >= end:
             break
     if resampler is None:

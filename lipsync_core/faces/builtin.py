@@ -30,6 +30,8 @@ class BuiltinBackend:
         self.device = torch.device(device)
         self._detector = load_network(folded(DetectorNet()), WEIGHTS / "face_detector.safetensors", device)
         self._landmarks = load_network(folded(LandmarkNet()), WEIGHTS / "face_landmarks.safetensors", device)
+        self.networks = nn.ModuleList([self._detector, self._landmarks])
+        """Both, for a host that moves them; `device` must say where they are."""
 
     def begin(self, frame: int) -> None:
         pass

@@ -1,8 +1,8 @@
 """Teacher labels for clips and stills: MediaPipe FaceMesh landmarks, YuNet for who else is in the picture.
 
-Runs in an environment with MediaPipe 0.10.21 (requirements-label.txt), so it imports nothing else of this package:
+Runs in an environment with MediaPipe 0.10.21 (requirements-label.txt), so it imports nothing of this package that needs torch:
 
-    labels/bin/python lipsync_core/training/faces/label.py MEDIA_FOLDER LABEL_FOLDER --yunet yunet_n_640_640.onnx
+    labels/bin/python -m lipsync_core.training.faces.label MEDIA_FOLDER LABEL_FOLDER --yunet yunet_n_640_640.onnx
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-MESH_TO_68 = [162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389, 70, 63, 105, 66, 107, 336,
-              296, 334, 293, 300, 168, 197, 5, 4, 75, 97, 2, 326, 305, 33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373,
-              380, 61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87]
-"""The mesh vertex that stands for each iBUG point."""
+from ...mesh import MESH_TO_68
+
 MIRROR = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
           41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
 CROP = 256

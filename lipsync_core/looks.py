@@ -1,0 +1,49 @@
+"""Pictures of what stages found and made, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .compositing import difference, region_of
+from .contact_sheet import fit, pick_frames
+from .faces import annotate
+from .faces.geometry import mouth_box
+from .stages import Faces
+from .types import Clip, Hooks
+
+
+def mouth_pictures(faces: Faces, side: int, hooks: Hooks) -> np.ndarray:
+    """The new mouths of the first person: RGB uint8 (frames, side, side, 3), black where there is none."""
+    pictures = np.zeros((faces.count, side, side, 3), np.uint8)
+    one = faces.people[0] if faces.people else None
+    for item, face in zip(one.crops, one.generated or ()) if one else ():
+        hooks.check_interrupt()
+        crop = item.crop()
+        change = difference(crop, face, region_of(crop))
+        new = crop.pixels if change is None else crop.pixels + change
+        box = mouth_box(item.landmarks, (new.shape[1], new.shape[0]), margin=0.35)
+        if box is not None:
+            x0, y0, x1, y1 = box
+            pictures[item.frame] = fit(np.clip(np.rint(new[y0:y1, x0:x1]), 0, 255).astype(np.uint8), side)
+        hooks.progress("look", item.frame + 1, faces.count)
+    return pictures
+
+
+def annotated(clip: Clip, faces: Faces, count: int, longest_side: int, hooks: Hooks) -> list[np.ndarray]:
+    """`count` frames spread over the clip (0: all of them), at most `longest_side` pixels, with everybody who was found: RGB uint8."""
+    wanted = set(pick_frames(faces.count, count or faces.count))
+    return list(_annotated(clip, faces, wanted, longest_side, hooks))
+
+
+def _annotated(clip: Clip, faces: Faces, wanted: set[int], longest_side: int, hooks: Hooks) -> Iterator[np.ndarray]:
+    for picture in clip.pictures():
+        hooks.check_interrupt()
+        if picture.index in wanted:
+            image = picture.pixels.thumbnail(longest_side)
+            scale = image.shape[1] / faces.size[0]
+            yield annotate(image, faces.tracks, picture.index, scale)
+        hooks.progress("look", picture.index + 1, faces.count)
+        if picture.index >= max(wanted, default=0):
+            return

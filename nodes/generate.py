@@ -1,0 +1,69 @@
+"""Load Generator, and Generate Lip Sync."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from . import host
+from .types import BUILT_IN, CATEGORY, LipSyncFaces, LipSyncGenerator, batch_input, drive_inputs
+
+SIDE = 256
+"""Side of the pictures for looking, pixels."""
+
+
+class LoadGenerator(io.ComfyNode):
+    """What makes new mouths."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OpenLipSyncLoadGenerator", display_name="Load Generator", category=CATEGORY,
+            description="Chooses what makes the new mouths: morph, which is built in and needs neither download nor GPU, or a "
+                        "checkpoint in models/lipsync.",
+            search_aliases=["lip sync model", "load lipsync", "morph", "checkpoint", "wav2lip"],
+            inputs=[
+                io.Combo.Input("name", options=host.generator_names(), default=BUILT_IN,
+                               tooltip="morph (built in), or a .safetensors, .pth, .pt or .bin file in ComfyUI's models/lipsync folder."),
+            ],
+            outputs=[LipSyncGenerator.Output("generator", display_name="generator", tooltip="For Generate Lip Sync or Dub Video.")],
+        )
+
+    @classmethod
+    def execute(cls, name: str) -> io.NodeOutput:
+        return io.NodeOutput(host.load_generator(name))
+
+
+class GenerateLipSync(io.ComfyNode):
+    """New mouths for found faces."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="OpenLipSyncGenerate", display_name="Generate Lip Sync", category=CATEGORY,
+            description="Makes the faces of Detect & Crop Faces say the speech. Blend Back puts them into the frames.",
+            search_aliases=["lip sync", "lipsync", "talking head", "dub", "mouth", "viseme"],
+            inputs=[
+                LipSyncGenerator.Input("generator", tooltip="From Load Generator."),
+                LipSyncFaces.Input("faces", tooltip="From Detect & Crop Faces."),
+                io.Audio.Input("audio", tooltip="The speech; it begins with the first frame. Any rate and number of channels."),
+                *drive_inputs(),
+                batch_input(),
+            ],
+            outputs=[
+                LipSyncFaces.Output("faces", display_name="faces", tooltip="The faces with new mouths, for Blend Back."),
+                io.Image.Output("mouths", display_name="mouths", tooltip="The new mouths, a picture a frame, for looking."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, generator: host.LoadedGenerator, faces: object, audio: dict | None, strength: float, silence: str,
+                offset_ms: float, batch_size: int) -> io.NodeOutput:
+        from ..lipsync_core.looks import mouth_pictures
+        from ..lipsync_core.stages import generate_faces
+        from ..lipsync_core.types import Drive
+
+        speech = host.speech_of(audio, "Generate Lip Sync")
+        hooks = host.hooks(generate=4, look=1)
+        made = generate_faces(faces, generator.ready(), speech, Drive(strength, silence), hooks, offset=offset_ms / 1000,
+                              batch=batch_size)
+        return io.NodeOutput(made, host.picture_batch(mouth_pictures(made, SIDE, hooks)))

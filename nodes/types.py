@@ -1,0 +1,65 @@
+"""Sockets of our own, and inputs that several nodes have."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+CATEGORY = "OpenLipSync"
+BUILT_IN = "morph (built in)"
+DETECTORS = ["built in", "face-alignment"]
+
+LipSyncFaces = io.Custom("LIPSYNC_FACES")
+"""A `lipsync_core.stages.Faces`: who is where in which frames, cut out, and from Generate Lip Sync on with new mouths."""
+LipSyncGenerator = io.Custom("LIPSYNC_GENERATOR")
+"""A `nodes.host.LoadedGenerator`."""
+FaceLandmarks = io.Custom("FACE_LANDMARKS")
+"""The host's own: {"frames": list of lists of {"landmarks_xy": (478, 2) pixels, ...}, "image_size": (h, w), ...}."""
+
+
+def face_inputs() -> list[io.Input]:
+    """Whose mouth moves, and how faces are found."""
+    return [
+        io.Combo.Input("face", options=["largest", "all", "number", "point"], default="largest",
+                       tooltip="Whose mouth moves: the largest face of every shot, all faces, the one with a number counted from the "
+                               "left, or the one at a point of the picture. Preview Faces shows who is who."),
+        io.Int.Input("number", default=0, min=0, max=31, tooltip="With 'number': 0 is the leftmost face, 1 the next."),
+        io.Int.Input("x", default=0, min=0, max=16384, advanced=True, tooltip="With 'point': pixels from the left of the picture."),
+        io.Int.Input("y", default=0, min=0, max=16384, advanced=True, tooltip="With 'point': pixels from the top of the picture."),
+        io.Combo.Input("detector", options=DETECTORS, default="built in", advanced=True,
+                       tooltip="The built-in face models need nothing and are fast. face-alignment is stronger on hard footage; that "
+                               "package downloads its weights when it is used for the first time."),
+        io.Float.Input("smoothing", default=1.0, min=0.0, max=3.0, step=0.1, advanced=True,
+                       tooltip="How long face points are smoothed over: 0 not at all, 1 as usual, more for shaky detections."),
+    ]
+
+
+def drive_inputs() -> list[io.Input]:
+    """How the mouth is driven."""
+    return [
+        io.Float.Input("strength", default=1.0, min=0.0, max=2.0, step=0.05, display_mode=io.NumberDisplay.slider,
+                       tooltip="How far the mouth moves: 0 keeps it shut, 1 is natural, 2 is exaggerated."),
+        io.Combo.Input("silence", options=["close", "keep", "generate"], default="close",
+                       tooltip="What the mouth does while nobody speaks: shut it, keep the source's own mouth, or leave it to the "
+                               "generator."),
+        io.Float.Input("offset_ms", default=0.0, min=-1000.0, max=1000.0, step=10.0,
+                       tooltip="Milliseconds that the mouth moves later (above 0) or earlier (below 0) than the sound."),
+    ]
+
+
+def blend_inputs(advanced: bool) -> list[io.Input]:
+    """How new faces are put back."""
+    return [
+        io.Float.Input("feather", default=0.22, min=0.02, max=0.6, step=0.01, advanced=advanced,
+                       tooltip="How soft the rim of the changed region is, as a share of the distance between the outer eye corners."),
+        io.Float.Input("mask_grow", default=0.0, min=-0.1, max=0.3, step=0.01, advanced=advanced,
+                       tooltip="Makes the changed region larger (above 0) or smaller, as a share of the same distance."),
+        io.Boolean.Input("colour_match", default=True, advanced=advanced,
+                         tooltip="Tints the new face so that it continues the skin around it."),
+    ]
+
+
+def batch_input() -> io.Input:
+    """How many faces a network gets at a time."""
+    return io.Int.Input("batch_size", default=8, min=1, max=64, advanced=True,
+                        tooltip="Faces that a network is given at a time. It is halved by itself where memory does not suffice; morph "
+                                "takes one at a time.")
