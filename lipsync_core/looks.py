@@ -7,11 +7,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from .compositing import difference, region_of
-from .contact_sheet import fit, pick_frames
+from .contact_sheet import pick_frames
 from .faces import annotate
-from .faces.geometry import mouth_box
+from .faces.geometry import eye_distance
+from .pixels import ArrayPixels
 from .stages import Faces
 from .types import Clip, Hooks
+
+VIEW = 1.1
+"""Side of a picture of the mouth, outer-eye distances."""
 
 
 def mouth_pictures(faces: Faces, side: int, hooks: Hooks) -> np.ndarray:
@@ -23,10 +27,9 @@ def mouth_pictures(faces: Faces, side: int, hooks: Hooks) -> np.ndarray:
         crop = item.crop()
         change = difference(crop, face, region_of(crop))
         new = crop.pixels if change is None else crop.pixels + change
-        box = mouth_box(item.landmarks, (new.shape[1], new.shape[0]), margin=0.35)
-        if box is not None:
-            x0, y0, x1, y1 = box
-            pictures[item.frame] = fit(np.clip(np.rint(new[y0:y1, x0:x1]), 0, 255).astype(np.uint8), side)
+        scale = side / (VIEW * max(float(eye_distance(item.landmarks)), 1.0))
+        shift = (side - 1) / 2 - scale * item.landmarks[48:68].mean(0)
+        pictures[item.frame] = ArrayPixels(new).warp(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (side, side))
         hooks.progress("look", item.frame + 1, faces.count)
     return pictures
 

@@ -30,6 +30,8 @@ def annotate(image: np.ndarray, tracks: Sequence[FaceTrack], frame: int, scale: 
             cv2.circle(picture, (x, y), 20 * thick, colour, -1, cv2.LINE_AA, 4)
         text = f"#{track.track_id} {track.activation[row]:.2f}"
         size = max(0.4, min(image.shape[:2]) / 900)
-        cv2.putText(picture, text, (x0, max(12, y0 - 4)), cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), thick + 2, cv2.LINE_AA)
-        cv2.putText(picture, text, (x0, max(12, y0 - 4)), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
+        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thick)
+        base = max(high + 4, y0 - below)
+        cv2.rectangle(picture, (x0, base - high - 4), (x0 + wide + 4, base + below), (20, 22, 26), -1)
+        cv2.putText(picture, text, (x0 + 2, base), cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
     return picture

@@ -22,8 +22,12 @@ SPREAD_OPENS = 0.3
 """Opening that a mouth has at width 1 beyond what the networks say: of voices that they don't know they hear i and e from u and o (the
 width) better than how far the mouth is open. Opening r of held-out people by this constant: 0 0.57, 0.1 0.59, 0.2 0.60, 0.3 0.62,
 0.4 0.62, higher in all nine clips; of a clip that it was not chosen on (dhlive_demo): 0.50, 0.60, 0.67, 0.72, 0.75."""
-PRESSED = (0.10, 0.28)
-"""Predicted closure from which the lips begin to shut, and at which they are shut."""
+PRESSED, HEARD_OPEN = (0.06, 0.22), 0.2
+"""Predicted closure from which the lips begin to shut, and at which they are shut; what a predicted opening of 1 takes off it."""
+TUCKED = (0.10, 0.28)
+"""The same for the lower lip that goes under the teeth."""
+ROUND_OPEN = 0.2
+"""Opening of fully rounded lips at least: u and w leave a hole."""
 LATER = 0.015
 """Seconds by which the networks are early: their median lag on the held-out clips whose own offset is known."""
 NEAR = 0.16
@@ -95,10 +99,11 @@ class NetArticulation:
 def finish(raw: np.ndarray) -> np.ndarray:
     """The networks' shapes (m, 7) -> columns in the order of `MouthShape`, float32 (m, 7): hedging undone, lips that meet shut."""
     opening, width, jaw, closure, tuck, rounded = (raw[:, i] for i in range(len(CHANNELS)))
-    pressed = _smoothstep(closure, *PRESSED)
-    tucked = _smoothstep(tuck, *PRESSED) * (1 - pressed)
+    pressed = _smoothstep(closure - HEARD_OPEN * opening, *PRESSED)
+    tucked = _smoothstep(tuck, *TUCKED) * (1 - pressed)
     active = _largest_nearby(1 - _smoothstep(raw[:, -1], *SILENT), round(LINGER * SHAPE_RATE))
-    opening = np.clip(GAIN * (opening + SPREAD_OPENS * width - FLOOR), 0, 1.15) * (1 - pressed) * (1 - 0.8 * tucked)
+    opening = np.maximum(np.clip(GAIN * (opening + SPREAD_OPENS * width - FLOOR), 0, 1.15), ROUND_OPEN * rounded)
+    opening *= (1 - pressed) * (1 - 0.8 * tucked)
     jaw = np.clip(GAIN * (jaw - FLOOR), 0, 1.15)
     return np.stack([opening, np.clip(1.3 * width, -1, 1), jaw, pressed, tucked, np.clip(1.2 * rounded, 0, 1), active],
                     1).astype(np.float32)
