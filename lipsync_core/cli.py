@@ -148,6 +148,15 @@ def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.Arg
     mouth.add_argument("--offset-ms", type=float, default=0.0, metavar="MS", help="move the mouth later (positive) or earlier")
     mouth.add_argument("--audio-start", type=float, default=0.0, metavar="SEC", help="skip this much of the audio")
     mouth.add_argument("--require-face", action="store_true", help="fail if no face is found, instead of passing the video through")
+    blend = dub.add_argument_group("blending and batches")
+    blend.add_argument("--feather", type=float, default=0.22, help="softness of the changed region's rim over the distance of the outer "
+                       "eye corners, 0.02 to 0.6 (default 0.22)")
+    blend.add_argument("--mask-grow", type=float, default=0.0, metavar="X", help="make the region larger (up to 0.3) or smaller (to -0.1)")
+    blend.add_argument("--no-colour-match", action="store_true", help="don't tint the new face to the skin around it")
+    blend.add_argument("--smoothing", type=float, default=1.0, help="how long face points are smoothed over: 0 not at all, 1 (default), "
+                       "up to 3 for shaky detections")
+    blend.add_argument("--batch-size", type=int, default=8, metavar="N", help="faces that a network is given at a time (default 8; morph "
+                       "takes one)")
     out = dub.add_argument_group("encoding")
     out.add_argument("--codec", default="", help="h264 (default), h265, av1, prores, ffv1, vp9, or any encoder of FFmpeg")
     out.add_argument("--crf", type=float, help="constant quality, lower is better (default 18 for H.264)")
@@ -161,6 +170,7 @@ def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.Arg
 
 
 def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
+    from .compositing import Blending
     from .dubbing import DubOptions, dub
     from .errors import OutputError
     from .faces import parse_face_rule
@@ -177,7 +187,8 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
     encoding = Encoding(chosen.codec, chosen.crf, bitrate, chosen.lossless, chosen.preset, chosen.pix_fmt, options)
     report = dub(chosen.video, chosen.audio, chosen.output, DubOptions(
         generator=chosen.generator, face=face, strength=chosen.strength, silence=chosen.silence, offset_ms=chosen.offset_ms,
-        backend=chosen.backend, device=chosen.device, start=chosen.start, duration=chosen.duration,
+        backend=chosen.backend, device=chosen.device, smoothing=chosen.smoothing, batch_size=chosen.batch_size,
+        blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,
         audio_start=chosen.audio_start, require_face=chosen.require_face, encoding=encoding), hooks=hooks)
     if chosen.report:
         _write_text(chosen.report, json.dumps(report.as_dict(), indent=1))

@@ -206,8 +206,8 @@ class SparingGenerator:
     def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]:
         try:
             return self._generator.generate(batch, state)
-        except comfy.model_management.OOM_EXCEPTION:
-            if len(batch) == 1:
+        except RuntimeError as error:
+            if len(batch) == 1 or not comfy.model_management.is_oom(error):
                 raise
         comfy.model_management.soft_empty_cache()
         half = len(batch) // 2
