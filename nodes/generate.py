@@ -29,6 +29,10 @@ class LoadGenerator(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, name: str) -> float:
+        return host.generator_time(name)
+
+    @classmethod
     def execute(cls, name: str) -> io.NodeOutput:
         return io.NodeOutput(host.load_generator(name))
 

@@ -180,6 +180,12 @@ def generator_names() -> list[str]:
     return [BUILT_IN, *folder_paths.get_filename_list(FOLDER)]
 
 
+def generator_time(name: str) -> float:
+    """When a checkpoint was last written; 0 for what is built in. A file that is gone fails when it is loaded, with its name."""
+    path = folder_paths.get_full_path(FOLDER, name) if name != BUILT_IN else None
+    return os.path.getmtime(path) if path else 0.0
+
+
 @dataclass(frozen=True)
 class LoadedGenerator:
     """What Load Generator gives: a generator, and the patcher that ComfyUI moves its network with (None: there is no network)."""
