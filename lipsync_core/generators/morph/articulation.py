@@ -20,8 +20,7 @@ GAIN, FLOOR = 1.55, 0.085
 openings the spread and the mean of people that nothing was taught on."""
 SPREAD_OPENS = 0.3
 """Opening that a mouth has at width 1 beyond what the networks say: of voices that they don't know they hear i and e from u and o (the
-width) better than how far the mouth is open. Opening r of held-out people by this constant: 0 0.57, 0.1 0.59, 0.2 0.60, 0.3 0.62,
-0.4 0.62, higher in all nine clips; of a clip that it was not chosen on (dhlive_demo): 0.50, 0.60, 0.67, 0.72, 0.75."""
+width) better than how far the mouth is open. `python -m lipsync_core.training.articulation evaluate` shows both with and without."""
 PRESSED, HEARD_OPEN = (0.06, 0.22), 0.2
 """Predicted closure from which the lips begin to shut, and at which they are shut; what a predicted opening of 1 takes off it."""
 TUCKED = (0.10, 0.28)
@@ -74,8 +73,8 @@ class Articulation(Protocol):
 class NetArticulation:
     """Mouth shapes from the bundled networks: any language, any level, any frame rate."""
 
-    def __init__(self, articulator: Articulator | None = None) -> None:
-        self.articulator = articulator or Articulator()
+    def __init__(self, articulator: Articulator | None = None, spread_opens: float = SPREAD_OPENS) -> None:
+        self.articulator, self.spread_opens = articulator or Articulator(), spread_opens
 
     def __call__(self, samples: np.ndarray, times: np.ndarray, check: Callable[[], None] = lambda: None) -> MouthShape:
         samples = np.asarray(samples, np.float32)
@@ -86,7 +85,8 @@ class NetArticulation:
             check()
             found, state = self.articulator.feed(samples[first:first + BLOCK], state, last=first + BLOCK >= len(samples))
             parts.append(found)
-        curves = finish(np.concatenate([*parts, np.zeros((1, parts[0].shape[1]), np.float32)]))     # at rest after the end
+        parts.append(np.zeros((1, parts[0].shape[1]), np.float32))    # at rest after the end
+        curves = finish(np.concatenate(parts), self.spread_opens)
         grid = np.arange(len(curves)) / SHAPE_RATE
         # Knowing the whole recording, `speech_activity` tells room noise from speech better than the networks do; they tell better
         # when lips begin and end, so it only vetoes.
@@ -96,13 +96,13 @@ class NetArticulation:
         return MouthShape(*(np.interp(times, grid, curve).astype(np.float32) for curve in curves.T))
 
 
-def finish(raw: np.ndarray) -> np.ndarray:
+def finish(raw: np.ndarray, spread_opens: float = SPREAD_OPENS) -> np.ndarray:
     """The networks' shapes (m, 7) -> columns in the order of `MouthShape`, float32 (m, 7): hedging undone, lips that meet shut."""
     opening, width, jaw, closure, tuck, rounded = (raw[:, i] for i in range(len(CHANNELS)))
     pressed = _smoothstep(closure - HEARD_OPEN * opening, *PRESSED)
     tucked = _smoothstep(tuck, *TUCKED) * (1 - pressed)
     active = _largest_nearby(1 - _smoothstep(raw[:, -1], *SILENT), round(LINGER * SHAPE_RATE))
-    opening = np.maximum(np.clip(GAIN * (opening + SPREAD_OPENS * width - FLOOR), 0, 1.15), ROUND_OPEN * rounded)
+    opening = np.maximum(np.clip(GAIN * (opening + spread_opens * width - FLOOR), 0, 1.15), ROUND_OPEN * rounded)
     opening *= (1 - pressed) * (1 - 0.8 * tucked)
     jaw = np.clip(GAIN * (jaw - FLOOR), 0, 1.15)
     return np.stack([opening, np.clip(1.3 * width, -1, 1), jaw, pressed, tucked, np.clip(1.2 * rounded, 0, 1), active],

@@ -85,7 +85,9 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     from .corpus import load
     from .evaluate import table
 
-    models = {"bands (the first version)": BandArticulation(), "network": NetArticulation(Articulator(chosen.weights or FILE))}
+    articulator = Articulator(chosen.weights or FILE)
+    models = {"bands (the first version)": BandArticulation(),
+              "network, its width not heard for the opening": NetArticulation(articulator, 0.0), "network": NetArticulation(articulator)}
     result = table(models, chosen.tracks, chosen.media, load(chosen.corpus), sys.stdout.write)
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1), encoding="utf-8")

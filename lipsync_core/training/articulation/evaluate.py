@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ...generators.morph.articulation_net import BANDS, RATE, STRIDE
 from .corpus import Utterance
 from .marks import MARKS
 from .phones import TABLE
-from .real import HELD_OUT, RealClip, best_lag, load_clips
+from .real import HELD_OUT, UNTOUCHED, RealClip, best_lag, load_clips
 
 SHUT = 0.12
 """Share of a person's range under which lips look shut: about 0.02 of the outer-eye distance, 1 pixel of a face 100 wide."""
@@ -31,18 +31,20 @@ def shapes_of(articulation: Articulation, samples: np.ndarray, count: int) -> di
     return {field.name: getattr(shape, field.name) for field in dataclasses.fields(shape)} | {"drawn": shape.opening * shape.activity}
 
 
-def real_rows(articulation: Articulation, tracks: Path, media: Path) -> list[dict]:
-    """One row for each held-out clip: opening correlation over all frames and while somebody speaks, at its best lag; that lag
+def real_rows(articulation: Articulation, tracks: Path, media: Path, wanted: Mapping[str, float | None] = HELD_OUT) -> list[dict]:
+    """One row for each held-out clip (or those of `wanted`).
+
+    Opening correlation over all frames and while somebody speaks, at its best lag; that lag
     without the clip's own offset; width correlation; hand-marked bilabials on which the lips meet (within `NEAR` of the mark), and
     the share of truly open moments in which they wrongly are shut, both at that lag."""
     rows = []
-    for clip in load_clips(tracks, media, HELD_OUT, shift=False):
+    for clip in load_clips(tracks, media, wanted, shift=False):
         folder, _, stem = clip.name.partition("__")
         ours = shapes_of(articulation, load_speech(next((media / folder).glob(f"{stem}.*"))).samples, len(clip.opening))
         speaking = dataclasses.replace(clip, seen=clip.seen & (clip.spoken > 0.5))
         _, whole, _ = best_lag(ours["drawn"], clip)
         _, spoken, lag = best_lag(ours["drawn"], speaking)
-        offset = next(value for key, value in HELD_OUT.items() if clip.name.startswith(key))
+        offset = next(value for key, value in wanted.items() if clip.name.startswith(key))
         truth, mine = clip.opening[speaking.seen], ours["drawn"][speaking.seen]
         marks = next((times for name, times in MARKS.items() if clip.name.startswith(name)), ())
         grid = np.arange(len(clip.opening)) * STRIDE / RATE - lag
@@ -120,6 +122,8 @@ def table(models: dict[str, Articulation], tracks: Path, media: Path, speech: li
         medians = {key: float(np.median([row[key] for row in rows])) for key in ("all_r", "speech_r", "width_r", "spread", "mean")}
         write(f"{'median':44s} {'':8s} {medians['all_r']:6.2f} {medians['speech_r']:9.2f} {np.median(lags):+7.0f} "
               f"{medians['width_r']:8.2f} {medians['spread']:7.2f}\n")
+        for row in real_rows(model, tracks, media, UNTOUCHED):
+            write(f"nothing was chosen on {row['clip']}: r {row['all_r']:.2f}, while somebody speaks {row['speech_r']:.2f}\n")
         met, marks = (sum(row[key] for row in rows) for key in ("met", "marks"))
         write(f"lips meet on {met} of {marks} hand-marked bilabials\n")
         result[name] = {"rows": rows, "medians": medians | {"lag_ms": float(np.median(lags)), "marks_met": met / max(marks, 1)}}

@@ -27,6 +27,8 @@ HELD_OUT = {"talking__testonly_dfrf_cnn2": 0.0, "talking__testonly_wda_BobMenend
             "talking__testonly_wda_EdMarkey": 0.0, "talking__testonly_wda_KatieHill": None, "talking__latentsync_demo3": 0.07,
             "talking__grid_pwij3p": -0.03, "talking__grid_sbia1a": -0.03, "talking__grid_swiz3n": -0.03}
 """People that nothing is taught on, and by how much the media's README says that their sound is late (None: not known)."""
+UNTOUCHED = {"talking__dhlive_demo": None}
+"""A clip that no constant was chosen on either."""
 
 
 
