@@ -37,7 +37,7 @@ $(VENV)/.ready-test-host: $(VENV)/.ready-test tests/host/requirements.txt
 
 test-host: $(VENV)/.ready-test-host
 	$(PY) tests/host/setup_host.py
-	OPENLIPSYNC_HOST_TESTS=1 $(PY) -m pytest -v tests/host $(ARGS)
+	OPENLIPSYNC_HOST_TESTS=1 $(PY) -m pytest -v --log-cli-level=INFO tests/host $(ARGS)
 
 lint: $(VENV)/.ready-test
 	$(PY) -m ruff check .

@@ -90,6 +90,8 @@ class Server:
         except BaseException:
             self.stop()
             raise
+        self.start_log = self.log.read_text(errors="replace")
+        self.idle_memory = self.memory()
         self.info: dict[str, dict] = self.get("/object_info")
 
     def _wait_until_up(self) -> None:
@@ -190,6 +192,13 @@ class Server:
 
     def interrupt(self) -> None:
         self.post("/interrupt", {})
+
+    def forget(self) -> None:
+        """Drop all cached results, as the page's "Free model and node cache" does."""
+        self.post("/free", {"free_memory": True, "unload_models": True})
+        other = Graph()
+        other.add("PreviewAny", source=uuid.uuid4().hex)              # the host may look at that wish only after its next prompt
+        self.run(other)
 
     def files(self, run: Run, node: str) -> list[Path]:
         """The files that an output node showed: SaveVideo's, SaveImage's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,5 +92,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     running = getattr(item, "funcargs", {}).get("server") or getattr(item, "funcargs", {}).get("fresh_server")
     if report.failed and running is not None:
-        report.sections.append(("ComfyUI's log", running.log.read_text(errors="replace")[-6000:]))
+        log = re.sub(r"\x1b\[\d+m", "", running.log.read_text(errors="replace"))
+        report.sections.append(("the end of ComfyUI's log", log[-3000:]))
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from helpers import moving_face, write_clip
-from host.comfy import Server
+from host.comfy import Run, Server
 from host.graph import Graph, Node
 from host.graphs import dub
 from host.media import looped, probe
@@ -23,12 +24,18 @@ def graph_of(video: str, audio: str, **options) -> tuple[Graph, Node, Node]:
     return graph, node, graph.add("SaveVideo", video=node)
 
 
+def expect_within_limit(server: Server, peak: int, what: str, run: Run) -> None:
+    grown = peak - server.idle_memory
+    logging.getLogger(__name__).info("%s in %.0f s: %+.0f MB over an idle host's %.0f MB", what, run.seconds, grown / 1e6,
+                                     server.idle_memory / 1e6)
+    assert grown < LIMIT, f"{what} added {grown / 1e6:.0f} MB"
+
+
 @pytest.fixture(scope="module")
 def minute(fresh_server: Server, astronaut: np.ndarray, babble: np.ndarray) -> tuple[str, str]:
-    """A minute of 1920x1080, two seconds thirty times over, and a minute of speech."""
+    """A minute of 1920x1080 with a face of 280 pixels, two seconds thirty times over, and a minute of speech."""
     folder: Path = fresh_server.base / "input"
-    faces = moving_face(astronaut, 50, 1080)
-    wide = [np.pad(face, ((0, 0), (420, 420), (0, 0)), mode="edge") for face in faces]
+    wide = [np.pad(face, ((180, 180), (600, 600), (0, 0)), mode="edge") for face in moving_face(astronaut, 50, 720)]
     short = write_clip(folder / "part.mp4", wide, options={"preset": "ultrafast", "crf": "20"})
     looped(short, folder / "minute.mp4", 30)
     soundfile.write(folder / "minute.wav", np.tile(babble, 20), 16_000)
@@ -36,12 +43,12 @@ def minute(fresh_server: Server, astronaut: np.ndarray, babble: np.ndarray) -> t
 
 
 def test_twenty_seconds(fresh_server: Server) -> None:
-    """First use of the nodes in this host: the libraries and networks they load are within the bound too."""
+    """Measured, as below, from the host as it came up: the libraries and networks that the nodes load are within the bound too."""
     graph, _, saved = graph_of("long.mp4", "long.wav")
     with fresh_server.peak_memory() as memory:
         run = fresh_server.run(graph)
     assert probe(fresh_server.files(run, saved.id)[0]).frames == 500
-    assert memory[1] - memory[0] < LIMIT, f"{(memory[1] - memory[0]) / 1e6:.0f} MB"
+    expect_within_limit(fresh_server, memory[1], "20 s of 320x320", run)
 
 
 @pytest.mark.slow
@@ -66,6 +73,4 @@ def test_a_minute_in_full_hd(fresh_server: Server, minute: tuple[str, str]) -> N
     with fresh_server.peak_memory() as memory:
         run = fresh_server.run(graph)
     assert probe(fresh_server.files(run, saved.id)[0]).frames == 1500
-    grown = memory[1] - memory[0]
-    print(f"\na minute of 1080p: {run.seconds:.0f} s, {grown / 1e6:+.0f} MB over a host of {memory[0] / 1e6:.0f} MB")
-    assert grown < LIMIT, f"{grown / 1e6:.0f} MB"
+    expect_within_limit(fresh_server, memory[1], "a minute of 1920x1080", run)
