@@ -19,9 +19,9 @@ from .errors import FaceError, LipSyncError
 from .faces import FaceBackend, FaceRule, choose
 from .generators import create_generator
 from .media import Encoding, FrameView, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan
-from .stages import FaceOptions, changes, crop_face, item_of, row_of
+from .stages import FaceOptions, Work, changes, row_of, work_of
 from .threads import Background, Prefetch
-from .types import Drive, FaceTrack, GeneratedFace, Generator, GeneratorItem, Hooks, Person, Speech
+from .types import Drive, FaceTrack, GeneratedFace, Generator, Hooks, Person, Speech
 
 log = logging.getLogger(__name__)
 SILENCE = ("close", "keep", "generate")
@@ -175,27 +175,26 @@ def dub_frames(group: Sequence[SourceFrame], parts: Sequence[Part], generator: G
                options: DubOptions) -> Iterator[tuple[SourceFrame, av.VideoFrame, bool]]:
     """Frames through crop, generator and compositing: each with what it became, the given frame itself where nothing changed."""
     views: dict[int, FrameView] = {}
-    work: list[tuple[int, tuple[int, int, int, int], GeneratorItem, GeneratedFace]] = []
+    done: list[tuple[Work, GeneratedFace]] = []
     for part in parts:
         track = part.person.track
-        mine: list[tuple[int, tuple[int, int, int, int], GeneratorItem]] = []
+        mine: list[Work] = []
         for item in group:
             if (row := row_of(track, item.index)) is None:
                 continue
             if item.index not in views:
                 views[item.index] = FrameView(own_frame(item.frame), rotation)
-            if found := crop_face(views[item.index], track, row, item.index):
-                box, crop = found
-                mine.append((item.index, box, item_of(crop, float(item.time) - options.offset_ms / 1000, row, track)))
+            time = float(item.time) - options.offset_ms / 1000
+            if (work := work_of(views[item.index], track, row, item.index, time, generator.spec)) is not None:
+                mine.append(work)
         if mine:
-            faces = generator.generate([entry[2] for entry in mine], part.state)
-            work += [(*entry, face) for entry, face in zip(mine, faces)]
+            done += zip(mine, generator.generate([work.item for work in mine], part.state))
     changed: set[int] = set()
-    for index, box, item, face in work:
-        difference = changes(item, face, options.blending)
+    for work, face in done:
+        difference = changes(work, face, options.blending)
         if difference is not None:
-            views[index].add(box, difference)
-            changed.add(index)
+            views[work.frame].add(work.box, difference)
+            changed.add(work.frame)
     for item in group:
         yield item, views[item.index].frame if item.index in changed else item.frame, item.index in changed
 

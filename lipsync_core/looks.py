@@ -11,7 +11,7 @@ from .contact_sheet import pick_frames
 from .faces import annotate
 from .faces.geometry import eye_distance
 from .pixels import ArrayPixels
-from .stages import Faces
+from .stages import Faces, window_of
 from .types import Clip, Hooks
 
 VIEW = 1.1
@@ -24,11 +24,11 @@ def mouth_pictures(faces: Faces, side: int, hooks: Hooks) -> np.ndarray:
     one = faces.people[0] if faces.people else None
     for item, face in zip(one.crops, one.generated or ()) if one else ():
         hooks.check_interrupt()
-        crop = item.crop()
-        change = difference(crop, face, region_of(crop))
-        new = crop.pixels if change is None else crop.pixels + change
-        scale = side / (VIEW * max(float(eye_distance(item.landmarks)), 1.0))
-        shift = (side - 1) / 2 - scale * item.landmarks[48:68].mean(0)
+        window = window_of(one, item)
+        change = difference(window, face, region_of(window))
+        new = window.pixels if change is None else window.pixels + change
+        scale = side / (VIEW * max(float(eye_distance(window.landmarks)), 1.0))
+        shift = (side - 1) / 2 - scale * window.landmarks[48:68].mean(0)
         pictures[item.frame] = ArrayPixels(new).warp(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (side, side))
         hooks.progress("look", item.frame + 1, faces.count)
     return pictures

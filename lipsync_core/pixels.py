@@ -67,3 +67,23 @@ class ArrayPixels:
     def region(self, box: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = box
         return self.image[y0:y1, x0:x1].astype(np.float32)
+
+
+class WindowPixels:
+    """`Pixels` over the part of a picture that was kept: an RGB array whose first pixel lies at `corner` (x, y) of a picture of `size`
+    (w, h). Beyond the part its edge repeats."""
+
+    def __init__(self, image: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> None:
+        self._inner, self._corner = ArrayPixels(image), corner
+        self.width, self.height = size
+
+    def thumbnail(self, max_side: int) -> np.ndarray:
+        return self.warp(*thumbnail_matrix(self.width, self.height, max_side))
+
+    def warp(self, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        matrix = np.asarray(matrix, np.float64)
+        return self._inner.warp(np.hstack([matrix[:, :2], matrix[:, 2:] + matrix[:, :2] @ np.array([self._corner]).T]), size)
+
+    def region(self, box: tuple[int, int, int, int]) -> np.ndarray:
+        (x, y), (x0, y0, x1, y1) = self._corner, box
+        return self._inner.region((x0 - x, y0 - y, x1 - x, y1 - y))

@@ -1,7 +1,6 @@
 """The stages between sound and picture, one function each, for frames that are in memory: find faces, make new ones, blend them back.
 
-`dubbing.dub` does the same to one group of frames at a time; both use `crop_face`, `item_of` and `changes`, so that both give the same
-pixels.
+`dubbing.dub` does the same to one group of frames at a time; both use `work_of` and `in_window`, so that both give the same pixels.
 """
 
 from __future__ import annotations
@@ -17,8 +16,23 @@ from .analysis import analyse, collect_references
 from .compositing import Blending, difference, lower_face_box, region_of
 from .errors import LipSyncError
 from .faces import FaceBackend, FaceRule, choose, create_backend
-from .faces.align import native_crop, window_matrix
-from .types import Clip, Drive, FaceCrop, FaceTrack, GeneratedFace, Generator, GeneratorItem, Hooks, Person, Picture, Pixels, Speech
+from .faces.align import crop, crop_matrix, invert, native_crop, transform
+from .pixels import WindowPixels
+from .types import (
+    Clip,
+    Drive,
+    FaceCrop,
+    FaceTrack,
+    GeneratedFace,
+    Generator,
+    GeneratorItem,
+    GeneratorSpec,
+    Hooks,
+    Person,
+    Picture,
+    Pixels,
+    Speech,
+)
 
 Box = tuple[int, int, int, int]
 REFERENCES = 5
@@ -49,20 +63,22 @@ class FaceOptions:
 
 @dataclass(frozen=True)
 class CroppedFace:
-    """One person in one frame: the window of native pixels that may change."""
+    """One person in one frame: the pixels that any generator may want, of which the lower face may change."""
 
     frame: int
     row: int
     """Row of the person's track."""
     box: Box
-    """x0, y0, x1, y1 in the frame."""
+    """x0, y0, x1, y1 of the lower face in the frame."""
+    corner: tuple[int, int]
+    """Where `pixels` begin in the frame."""
     pixels: np.ndarray
-    """RGB (h, w, 3) 0..255, uint8 where that holds them exactly, else float32."""
-    landmarks: np.ndarray
-    """float32 (68, 2), crop coordinates."""
+    """RGB (h, w, 3) 0..255 of the whole face, uint8 where that holds them exactly, else float32."""
+    size: tuple[int, int]
+    """Width, height of the frame."""
 
-    def crop(self) -> FaceCrop:
-        return FaceCrop(self.pixels.astype(np.float32), window_matrix(self.box), self.landmarks, self.frame)
+    def view(self) -> WindowPixels:
+        return WindowPixels(self.pixels, self.corner, self.size)
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,7 @@ class PersonFrames:
     crops: list[CroppedFace]
     """In order of frames; those in which the person can't be dubbed are missing."""
     generated: list[GeneratedFace] | None = None
-    """Beside `crops`, once there are new faces."""
+    """Beside `crops`, once there are new faces; in the pixels of `CroppedFace.box`."""
 
 
 @dataclass(frozen=True)
@@ -92,23 +108,68 @@ class Faces:
     warnings: tuple[str, ...] = ()
 
 
-def crop_face(view: Pixels, track: FaceTrack, row: int, frame: int) -> tuple[Box, FaceCrop] | None:
-    """The window of a frame that may change for a track's row; None where nothing of the lower face is in the picture."""
+@dataclass(frozen=True)
+class Work:
+    """One face of one frame on its way: what the generator is given, and the native window that its answer goes into."""
+
+    frame: int
+    box: Box
+    window: FaceCrop
+    """The lower face in native pixels."""
+    region: np.ndarray
+    """float32 (h, w), 0..1: where the window may change."""
+    item: GeneratorItem
+
+
+def work_of(view: Pixels, track: FaceTrack, row: int, frame: int, time: float, spec: GeneratorSpec) -> Work | None:
+    """A face of a frame at `time` seconds into the speech; None where nothing of the lower face is in the picture."""
     landmarks = track.landmarks[row]
     box = lower_face_box(landmarks, (view.width, view.height))
-    return None if box is None else (box, native_crop(view, landmarks, box, frame))
+    if box is None:
+        return None
+    window = native_crop(view, landmarks, box, frame)
+    region = region_of(window)
+    given, where = window, region
+    if spec.crop != "native":
+        given = crop(view, landmarks, crop_matrix(spec.crop, landmarks, spec.crop_size), spec.crop_size, frame)
+        where = region_of(given)
+    return Work(frame, box, window, region, GeneratorItem(given, time, row, where, float(track.activation[row])))
 
 
-def item_of(crop: FaceCrop, time: float, row: int, track: FaceTrack) -> GeneratorItem:
-    """What a generator is given: the crop at `time` seconds into the speech."""
-    return GeneratorItem(crop, time, row, region_of(crop), float(track.activation[row]))
+def in_window(face: GeneratedFace, work: Work) -> GeneratedFace:
+    """What the generator made, in the pixels of the native window."""
+    if work.item.crop is work.window:
+        return face
+    height, width = work.window.pixels.shape[:2]
+    back = invert(work.item.crop.matrix)
+    back[:, 2] -= work.box[:2]
+    larger = abs(np.linalg.det(back[:, :2])) > 1
+    pixels = cv2.warpAffine(face.pixels, back, (width, height), flags=cv2.INTER_CUBIC if larger else cv2.INTER_AREA,
+                            borderMode=cv2.BORDER_REPLICATE)
+    mask = cv2.warpAffine(np.ascontiguousarray(face.mask, np.float32), back, (width, height), flags=cv2.INTER_LINEAR,
+                          borderMode=cv2.BORDER_CONSTANT)
+    return GeneratedFace(np.clip(pixels, 0, 255), mask)
 
 
-def changes(item: GeneratorItem, face: GeneratedFace, blending: Blending) -> np.ndarray | None:
-    """What is added to the crop of `item`, see `compositing.difference`."""
-    usual = Blending(colour_match=blending.colour_match)
-    region = item.region if blending == usual else region_of(item.crop, blending)
-    return difference(item.crop, face, region, blending.colour_match)
+def changes(work: Work, face: GeneratedFace, blending: Blending) -> np.ndarray | None:
+    """What is added to the window of `work`, see `compositing.difference`; `face` is the generator's answer."""
+    region = region_for(work.window, work.region, blending)
+    return difference(work.window, in_window(face, work), region, blending.colour_match)
+
+
+def region_for(window: FaceCrop, usual: np.ndarray, blending: Blending) -> np.ndarray:
+    """The region of a window; the usual one, which is known already, where nothing else is wanted."""
+    same = Blending(colour_match=blending.colour_match) == blending
+    return usual if same else region_of(window, blending)
+
+
+def whole_face_box(landmarks: np.ndarray, picture: tuple[int, int], lower: Box) -> Box:
+    """Integer box (x0, y0, x1, y1) of all pixels that a generator's crop may show, inside a picture of (w, h); holds the box `lower`."""
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * 256 - 0.5
+    reach = np.concatenate([transform(invert(crop_matrix(kind, landmarks, 256)), corners) for kind in ("face", "steady")])
+    low, high = np.floor(reach.min(0)).astype(int) - 2, np.ceil(reach.max(0)).astype(int) + 3
+    return (max(0, min(lower[0], low[0])), max(0, min(lower[1], low[1])), min(picture[0], max(lower[2], high[0])),
+            min(picture[1], max(lower[3], high[1])))
 
 
 def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks, look: Callable[[Picture, FaceTrack, int], None] | None = None) -> Faces:
@@ -128,11 +189,14 @@ def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks, look: Callable[
     for picture in clip.pictures():
         hooks.check_interrupt()
         for track, mine in zip(chosen, crops):
-            if (row := row_of(track, picture.index)) is not None and (found := crop_face(picture.pixels, track, row, picture.index)):
-                box, crop = found
-                mine.append(CroppedFace(picture.index, row, box, _packed(crop.pixels), crop.landmarks))
-                if look is not None:
-                    look(picture, track, row)
+            row = row_of(track, picture.index)
+            box = None if row is None else lower_face_box(track.landmarks[row], clip.size)
+            if row is None or box is None:
+                continue
+            whole = whole_face_box(track.landmarks[row], clip.size, box)
+            mine.append(CroppedFace(picture.index, row, box, whole[:2], _packed(picture.pixels.region(whole)), clip.size))
+            if look is not None:
+                look(picture, track, row)
         hooks.progress("crop", picture.index + 1, clip.frame_count)
     people = [PersonFrames(Person(track, collect_references(clip, track, REFERENCES, hooks)), mine)
               for track, mine in zip(chosen, crops)]
@@ -162,12 +226,25 @@ def generate_faces(faces: Faces, generator: Generator, speech: Speech, drive: Dr
         made: list[GeneratedFace] = []
         for group in grouped(one.crops, min(batch, generator.spec.batch_size)):
             hooks.check_interrupt()
-            items = [item_of(item.crop(), item.frame / float(faces.frame_rate) - offset, item.row, wanted.track) for item in group]
-            made += generator.generate(items, state)
+            works = [_work(one, item, item.frame / float(faces.frame_rate) - offset, generator.spec) for item in group]
+            answers = generator.generate([work.item for work in works], state)
+            made += [in_window(answer, work) for answer, work in zip(answers, works)]
             done += len(group)
             hooks.progress("generate", done, total)
         people.append(replace(one, generated=made))
     return replace(faces, people=people)
+
+
+def _work(one: PersonFrames, item: CroppedFace, time: float, spec: GeneratorSpec) -> Work:
+    work = work_of(item.view(), one.person.track, item.row, item.frame, time, spec)
+    if work is None:                                                  # it was something when the face was cropped
+        raise LipSyncError(f"The face of frame {item.frame} is not in its picture: detect faces again.")
+    return work
+
+
+def window_of(one: PersonFrames, item: CroppedFace) -> FaceCrop:
+    """The lower face of a frame in native pixels."""
+    return native_crop(item.view(), one.person.track.landmarks[item.row], item.box, item.frame)
 
 
 def grouped(items: Sequence, size: int) -> Iterator[Sequence]:
@@ -202,9 +279,9 @@ def blend_faces(faces: Faces, blending: Blending, hooks: Hooks, size: tuple[int,
     for one in faces.people:
         for item, face in zip(one.crops, one.generated or ()):
             hooks.check_interrupt()
-            crop = item.crop()
-            region = region_of(crop, blending)
-            change = difference(crop, face, region, blending.colour_match)
+            window = window_of(one, item)
+            region = region_of(window, blending)
+            change = difference(window, face, region, blending.colour_match)
             if change is not None:
                 mask = face.mask * region
                 yield (Change(item.frame, item.box, change, mask) if scale == (1.0, 1.0) else

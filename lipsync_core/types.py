@@ -140,11 +140,9 @@ class GeneratorSpec:
 
     name: str
     crop: str = "native"
-    """'native' (an integer-aligned window of the source, no resampling) or the name of an alignment template."""
+    """`native` (an integer-aligned window of the source, no resampling), or one of `faces.align.crop_matrix`: `face`, `steady`."""
     crop_size: int = 0
     """Side of the square crop in pixels; 0 with 'native'."""
-    margin: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    """left, top, right, bottom: share of the face box that a native window adds on each side."""
     references: int = 0
     """How many reference crops of the person, chosen for open mouths, `start` wants."""
     batch_size: int = 1

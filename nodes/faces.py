@@ -48,7 +48,7 @@ class DetectFaces(io.ComfyNode):
         from ..lipsync_core.compositing import region_of
         from ..lipsync_core.faces.align import similarity_matrix
         from ..lipsync_core.faces.given import GivenBackend
-        from ..lipsync_core.stages import FaceOptions, detect_faces
+        from ..lipsync_core.stages import FaceOptions, detect_faces, window_of
 
         clip = host.clip_of(images, host.rate_of(fps))
         if landmarks is None:
@@ -71,7 +71,7 @@ class DetectFaces(io.ComfyNode):
             for item in one.crops:
                 x0, y0, x1, y1 = item.box
                 part = region[item.frame, y0:y1, x0:x1]
-                torch.maximum(part, torch.from_numpy(region_of(item.crop())), out=part)
+                torch.maximum(part, torch.from_numpy(region_of(window_of(one, item))), out=part)
         return io.NodeOutput(found, host.picture_batch(crops), host.output(region))
 
 

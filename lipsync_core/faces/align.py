@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from ..types import FaceCrop, Pixels
+from .pose import _TEMPLATE
 
 TEMPLATE = np.array([[0.315, 0.345], [0.685, 0.345], [0.5, 0.555], [0.365, 0.735], [0.635, 0.735]])
 """Eye centres, nose tip and mouth corners in a face crop of side 1: the lower face down to below the chin stays inside."""
@@ -29,6 +30,27 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def similarity_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
     """Affine (2, 3), picture -> upright face crop of `size` pixels by `TEMPLATE`."""
     return similarity(five_points(landmarks), TEMPLATE * (size - 1))
+
+
+STEADY = np.r_[27:48]
+"""Nose and eyes: what speech leaves in place."""
+STEADY_SIDE, STEADY_EYES = 2.2, 0.27
+"""Side of the 'steady' crop in outer-eye distances, and how far down it the eyes lie: a chin that drops by 0.25 stays inside."""
+
+
+def steady_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Affine (2, 3), picture -> upright crop of `size` pixels that nose and eyes alone decide, so that it tells nothing of the mouth."""
+    template = _TEMPLATE[STEADY, :2] / STEADY_SIDE + [0.5, STEADY_EYES]
+    return similarity(np.asarray(landmarks, np.float64)[STEADY], template * size - 0.5)
+
+
+def crop_matrix(kind: str, landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Affine (2, 3) of the crop that a `GeneratorSpec.crop` names: 'face' (`similarity_matrix`) or 'steady'. Raises `ValueError`."""
+    if kind == "steady":
+        return steady_matrix(landmarks, size)
+    if kind == "face":
+        return similarity_matrix(landmarks, size)
+    raise ValueError(f"there is no crop {kind!r}")
 
 
 def box_matrix(box: np.ndarray, size: int) -> np.ndarray:
