@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from .faces import FaceBackend, Tracker
-from .faces.align import native_crop
+from .faces.align import native_crop, whole_face_box
 from .faces.geometry import mouth_box, mouth_opening
 from .threads import Prefetch
 from .types import Clip, FaceCrop, FaceTrack, Hooks
@@ -50,7 +50,8 @@ def analyse(source: Clip, backend: FaceBackend, hooks: Hooks, *, limit: float | 
 
 
 def collect_references(source: Clip, track: FaceTrack, count: int, hooks: Hooks) -> list[FaceCrop]:
-    """Up to `count` native crops of the mouth where it is most open, best first, read again."""
+    """Up to `count` native crops of the face where its mouth is most open, best first, read again; one with a shut mouth, where it never
+    opens."""
     if not count or not len(track):
         return []
     opening = mouth_opening(track.landmarks)
@@ -58,6 +59,9 @@ def collect_references(source: Clip, track: FaceTrack, count: int, hooks: Hooks)
     # The extremes are yawns and mistakes: what 19 of 20 frames stay under is open enough.
     score = np.where(usable, np.minimum(opening, np.quantile(opening, 0.97)) - 0.002 * np.abs(track.pose[:, 0]), -1)
     chosen: list[int] = []
+    if score.max() < 0:
+        score = np.where(track.activation >= track.activation.max(), opening - 0.002 * np.abs(track.pose[:, 0]), -1)
+        count = 1
     for row in np.argsort(-score):
         if score[row] < 0 or len(chosen) == count:
             break
@@ -67,7 +71,8 @@ def collect_references(source: Clip, track: FaceTrack, count: int, hooks: Hooks)
     for row in chosen:
         hooks.check_interrupt()
         view = source.picture_at(float(track.times[row]))
-        box = mouth_box(track.landmarks[row], source.size)
-        if view is not None and box:
+        mouth = mouth_box(track.landmarks[row], source.size)
+        if view is not None and mouth:
+            box = whole_face_box(track.landmarks[row], source.size, mouth)
             crops.append(native_crop(view, track.landmarks[row], box, int(track.frames[row])))
     return crops

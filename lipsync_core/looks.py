@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,6 +38,9 @@ def mouth_pictures(faces: Faces, side: int, hooks: Hooks) -> np.ndarray:
 def annotated(clip: Clip, faces: Faces, count: int, longest_side: int, hooks: Hooks) -> list[np.ndarray]:
     """`count` frames spread over the clip (0: all of them), at most `longest_side` pixels, with everybody who was found: RGB uint8."""
     wanted = set(pick_frames(faces.count, count or faces.count))
+    # Numbered from the left, which is how a person is chosen.
+    order = sorted(faces.tracks, key=lambda track: float(track.boxes[:, [0, 2]].mean()))
+    faces = replace(faces, tracks=[replace(track, track_id=i) for i, track in enumerate(order)])
     return list(_annotated(clip, faces, wanted, longest_side, hooks))
 
 

@@ -16,7 +16,7 @@ from .analysis import analyse, collect_references
 from .compositing import Blending, difference, lower_face_box, region_of
 from .errors import LipSyncError
 from .faces import FaceBackend, FaceRule, choose, create_backend
-from .faces.align import crop, crop_matrix, invert, native_crop, transform
+from .faces.align import crop, crop_matrix, invert, native_crop, whole_face_box
 from .pixels import WindowPixels
 from .types import (
     Clip,
@@ -161,15 +161,6 @@ def region_for(window: FaceCrop, usual: np.ndarray, blending: Blending) -> np.nd
     """The region of a window; the usual one, which is known already, where nothing else is wanted."""
     same = Blending(colour_match=blending.colour_match) == blending
     return usual if same else region_of(window, blending)
-
-
-def whole_face_box(landmarks: np.ndarray, picture: tuple[int, int], lower: Box) -> Box:
-    """Integer box (x0, y0, x1, y1) of all pixels that a generator's crop may show, inside a picture of (w, h); holds the box `lower`."""
-    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * 256 - 0.5
-    reach = np.concatenate([transform(invert(crop_matrix(kind, landmarks, 256)), corners) for kind in ("face", "steady")])
-    low, high = np.floor(reach.min(0)).astype(int) - 2, np.ceil(reach.max(0)).astype(int) + 3
-    return (max(0, min(lower[0], low[0])), max(0, min(lower[1], low[1])), min(picture[0], max(lower[2], high[0])),
-            min(picture[1], max(lower[3], high[1])))
 
 
 def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks, look: Callable[[Picture, FaceTrack, int], None] | None = None) -> Faces:

@@ -24,7 +24,7 @@ class LoadAudio(io.ComfyNode):
             inputs=[
                 io.Combo.Input("file", options=[CONNECTED, *host.media_files()], default=CONNECTED, upload=io.UploadType.video,
                                tooltip="A sound or video file in ComfyUI's input folder, or what is connected to 'audio'."),
-                io.Float.Input("start", default=0.0, min=0.0, max=100000.0, step=0.01, tooltip="Seconds to skip at the begin."),
+                io.Float.Input("start", default=0.0, min=0.0, max=100000.0, step=0.01, tooltip="Seconds to skip at the beginning."),
                 io.Float.Input("duration", default=0.0, min=0.0, max=100000.0, step=0.01,
                                tooltip="Seconds to use; 0 = to the end."),
                 io.Combo.Input("channel", options=list(CHANNELS), default="mix",

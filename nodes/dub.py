@@ -70,7 +70,7 @@ def dub_file(found: host.VideoFile, speech: object, options: object, codec: str,
     encoding = Encoding(codec=name, crf=float(crf) if suffix == ".mp4" else None)
     options = replace(options, start=found.start, duration=found.duration, encoding=encoding)
     report = dub(found.file, speech, target, options, hooks=host.hooks(analyse=1, generate=6))
-    text = describe(report.frames, report.dubbed, report.seconds, report.tracks, report.chosen, report.warnings)
+    text = describe(report.frames, report.dubbed, report.seconds, report.tracks, len(report.chosen), report.warnings)
     return io.NodeOutput(InputImpl.VideoFromFile(str(target)), text)
 
 
@@ -96,16 +96,14 @@ def dub_frames_in_memory(video: Input.Video, audio: dict, speech: object, option
     dubbed = int((mask.amax((1, 2)) > 0).sum())
     samples = min(audio["waveform"].shape[-1], int(count / rate * audio["sample_rate"]))
     sound = {"waveform": audio["waveform"][:1, :, :samples], "sample_rate": audio["sample_rate"]}
-    text = describe(count, dubbed, float(count / rate), len(made.tracks), [one.person.track.track_id for one in made.people],
-                    [*made.warnings, *warnings])
+    text = describe(count, dubbed, float(count / rate), len(made.tracks), len(made.people), [*made.warnings, *warnings])
     alpha = getattr(parts, "alpha", None)
     more = {} if alpha is None else {"alpha": alpha[:count]}
     return io.NodeOutput(InputImpl.VideoFromComponents(Types.VideoComponents(images=result, audio=sound, frame_rate=rate, **more)), text)
 
 
-def describe(frames: int, dubbed: int, seconds: float, tracks: int, chosen: list[int], warnings: list[str]) -> str:
+def describe(frames: int, dubbed: int, seconds: float, found: int, chosen: int, warnings: list[str]) -> str:
     """The report: sentences for people."""
-    who = ", ".join(f"#{number}" for number in chosen) or "none"
     lines = [f"{frames} frames ({seconds:.2f} s): {dubbed} dubbed, {frames - dubbed} passed through.",
-             f"{tracks} face track(s) found, dubbed: {who}."]
+             f"{found} face(s) found, {chosen} dubbed."]
     return "\n".join([*lines, *warnings])

@@ -10,6 +10,7 @@ import soundfile
 from helpers import moving_face, write_clip
 
 from lipsync_core.demo import portrait
+from lipsync_core.faces.builtin import BuiltinBackend
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -18,6 +19,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def astronaut() -> np.ndarray:
     """RGB uint8 (512, 512, 3), one smiling face of about 100 pixels."""
     return portrait()
+
+
+@pytest.fixture(scope="session")
+def backend() -> BuiltinBackend:
+    """The built-in face models."""
+    return BuiltinBackend()
 
 
 @pytest.fixture(scope="session")

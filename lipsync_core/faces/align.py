@@ -65,6 +65,15 @@ def window_matrix(box: tuple[int, int, int, int]) -> np.ndarray:
     return np.array([[1.0, 0, -box[0]], [0, 1.0, -box[1]]])
 
 
+def whole_face_box(landmarks: np.ndarray, picture: tuple[int, int], lower: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """Integer box (x0, y0, x1, y1) of all pixels that a generator's crop may show, inside a picture of (w, h); holds the box `lower`."""
+    corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * 256 - 0.5
+    reach = np.concatenate([transform(invert(crop_matrix(kind, landmarks, 256)), corners) for kind in ("face", "steady")])
+    low, high = np.floor(reach.min(0)).astype(int) - 2, np.ceil(reach.max(0)).astype(int) + 3
+    return (max(0, min(lower[0], int(low[0]))), max(0, min(lower[1], int(low[1]))), min(picture[0], max(lower[2], int(high[0]))),
+            min(picture[1], max(lower[3], int(high[1]))))
+
+
 def invert(matrix: np.ndarray) -> np.ndarray:
     """Affine (2, 3), crop -> picture."""
     return cv2.invertAffineTransform(np.asarray(matrix, np.float64))

@@ -26,6 +26,12 @@ def create_generator(name: str | Path = "morph") -> Generator:
     if not path.exists():
         raise CheckpointError(f"There is no generator {str(name)!r}: use 'morph', or the path of a checkpoint file.")
     keys = tensor_names(path)
+    from .lipsyncnet import checkpoint
+
+    if path.suffix.lower() == ".safetensors" and checkpoint.detect(keys):
+        from .lipsyncnet.generator import LipSyncNetGenerator
+
+        return LipSyncNetGenerator(checkpoint.load(path))
     raise CheckpointError(f"{path} is a checkpoint of a network that this version does not know (it begins with "
                           f"{', '.join(keys[:3])}): use the built-in generator 'morph'.")
 

@@ -23,11 +23,6 @@ EYES, NOSE, MOUTH = (np.array([[203.0, 101.0], [246.6, 103.3]]), np.array([223.1
 """Middle of the eyes, tip of the nose and middle of the lips in the portrait, by the landmark teacher (MediaPipe FaceMesh)."""
 
 
-@pytest.fixture(scope="module")
-def backend():
-    return create_backend()
-
-
 def test_it_finds_the_face_and_only_the_face(backend, astronaut: np.ndarray) -> None:
     faces = backend.detect([ArrayPixels(astronaut)])[0]
     assert len(faces) == 1

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from lipsync_core.compositing import lower_face_box, lower_face_mask, match_colour
 from lipsync_core.errors import CheckpointError
-from lipsync_core.faces import create_backend
 from lipsync_core.faces.align import native_crop
 from lipsync_core.faces.geometry import mouth_opening
 from lipsync_core.generators import create_generator
@@ -23,11 +22,6 @@ from lipsync_core.pixels import ArrayPixels, warp_array
 from lipsync_core.types import Drive, FaceCrop, FaceTrack, GeneratorItem, Person, Speech
 
 SIZE = 640
-
-
-@pytest.fixture(scope="module")
-def backend():
-    return create_backend()
 
 
 @pytest.fixture(scope="module")

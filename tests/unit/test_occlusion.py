@@ -11,7 +11,7 @@ import pytest
 from helpers import moving_face
 
 from lipsync_core.analysis import analyse
-from lipsync_core.faces import Tracker, create_backend
+from lipsync_core.faces import Tracker
 from lipsync_core.faces.activation import COVERED, activation
 from lipsync_core.faces.crops import landmark_matrix
 from lipsync_core.faces.occlusion import HALVES, MESH, Seen, covered, look
@@ -158,11 +158,6 @@ def draw_cup(picture: np.ndarray, x: float, y: float, size: float) -> None:
 
 def draw_nothing(picture: np.ndarray, x: float, y: float, size: float) -> None:
     pass
-
-
-@pytest.fixture(scope="module")
-def backend():
-    return create_backend()
 
 
 def follow(backend, astronaut: np.ndarray, draw: Callable, frames: int = 50, hidden: range = range(18, 33),

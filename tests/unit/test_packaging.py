@@ -42,6 +42,7 @@ def test_the_archive_has_the_nodes_and_not_the_tests() -> None:
     ignored = subprocess.run(["git", "ls-files", "-i", "-c", "-X", ".comfyignore"], cwd=ROOT, capture_output=True, text=True, check=True)
     kept = set(tracked.stdout.split()) - set(ignored.stdout.split())
     assert {"__init__.py", "nodes/dub.py", "requirements.txt", "pyproject.toml", "LICENSE", "README.md",
+            "web/docs/OpenLipSyncDubVideo.md", "locales/en/nodeDefs.json", "workflows/quick_dub.json",
             "lipsync_core/weights/articulation.safetensors"} <= kept
     assert not [file for file in kept if file.startswith(("tests/", "benchmarks/", ".ci/"))]
 
