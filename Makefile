@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 
-.PHONY: help demo test test-host lint bench clean
+.PHONY: help demo test test-host test-web lint bench clean
 
 help:
 	@echo "make demo   set up .venv, make a clip of a real face and dub it into demo/"
 	@echo "make test   set up .venv and run the whole test suite"
 	@echo "make test-host   run the nodes and workflows in a real ComfyUI, which it puts into .host/ (2 GB, 2 minutes) or finds at COMFYUI_PATH"
+	@echo "make test-web    open the workflows in ComfyUI's page with Chromium, press Run, take screenshots into build/web/"
 	@echo "make lint   ruff"
 	@echo "make bench  the benchmarks (minutes)"
 	@echo "make clean  remove .venv, demo/ and caches"
@@ -38,6 +39,14 @@ $(VENV)/.ready-test-host: $(VENV)/.ready-test tests/host/requirements.txt
 test-host: $(VENV)/.ready-test-host
 	$(PY) tests/host/setup_host.py
 	OPENLIPSYNC_HOST_TESTS=1 $(PY) -m pytest -v --log-cli-level=INFO tests/host $(ARGS)
+
+$(VENV)/.ready-test-web: $(VENV)/.ready-test-host tests/web/requirements.txt
+	$(PY) -m pip install --disable-pip-version-check --quiet -r tests/web/requirements.txt -c constraints.txt
+	@touch $@
+
+test-web: $(VENV)/.ready-test-web
+	$(PY) tests/host/setup_host.py
+	OPENLIPSYNC_WEB_TESTS=1 $(PY) -m pytest -v tests/web $(ARGS)
 
 lint: $(VENV)/.ready-test
 	$(PY) -m ruff check .

@@ -1,0 +1,103 @@
+"""ComfyUI's editor as a person uses it, by what can be seen and clicked: frontend 1.47, classic nodes and Nodes 2.0."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+PACK = "OpenLipSync"
+RUN_SECONDS = 240
+
+
+class Editor:
+    """One page. `modern`: Nodes 2.0, where nodes are HTML; else they are drawn on a canvas and only their videos are HTML."""
+
+    def __init__(self, page: Page, address: str, pictures: Path, modern: bool) -> None:
+        self.page, self.pictures, self.modern = page, pictures, modern
+        self.dialog: Locator = page.get_by_role("dialog")
+        self.trouble: Locator = page.get_by_test_id("error-overlay")
+        page.goto(address)
+        self.dialog.wait_for()                                        # a newcomer is shown the templates
+
+    def browse(self) -> list[str]:
+        """This pack's part of the template browser: names of the templates, once all their pictures are there."""
+        self.dialog.get_by_text(PACK, exact=True).first.click()
+        self.page.wait_for_function("""() => {
+            const cards = [...document.querySelectorAll('[role=dialog] [data-testid^=template-workflow-]')]
+            return cards.length && cards.every(card => [...card.querySelectorAll('img')].some(i => i.complete && i.naturalWidth))
+        }""")
+        cards = self.page.locator("[role=dialog] [data-testid^=template-workflow-]").all()
+        return [card.get_attribute("data-testid").removeprefix("template-workflow-") for card in cards]
+
+    def load(self, name: str, nodes: int) -> None:
+        """Click a template, and wait until its graph of so many nodes and its media are on the page."""
+        self.browse()
+        self.page.get_by_test_id(f"template-workflow-{name}").click()
+        self.dialog.wait_for(state="hidden")
+        self.page.wait_for_function("count => app.graph._nodes.length === count", arg=nodes)
+        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_timeout(500)                               # previews settle their nodes' sizes
+
+    def unknown_nodes(self) -> list[str]:
+        """Types in the graph that no installed node has; the page shows them as empty red boxes."""
+        return self.page.evaluate("app.graph._nodes.map(n => n.type).filter(t => !(t in LiteGraph.registered_node_types))")
+
+    def boxes(self) -> dict[str, tuple[float, float, float, float]]:
+        """Title: left, top, right, bottom on the canvas, with title bar and the video that hangs below a Save Video."""
+        found = self.page.evaluate("app.graph._nodes.map(n => [n.title, ...n.boundingRect])")
+        return {title: (x, y, x + width, y + height) for title, x, y, width, height in found}
+
+    def view(self) -> tuple[float, float, float, float]:
+        """The part of the canvas that is on the screen."""
+        x, y, width, height = self.page.evaluate("[...app.canvas.ds.visible_area]")
+        return x, y, x + width, y + height
+
+    def run(self) -> None:
+        """Press Run; returns when a finished video, or trouble, is on the page."""
+        self.page.get_by_test_id("queue-button").click()
+        self.page.wait_for_function("""() => document.querySelector('[data-testid=error-overlay]')
+            || [...document.querySelectorAll('video')].some(v => v.src.includes('type=output') && v.videoWidth && v.readyState >= 2)""",
+                                    timeout=RUN_SECONDS * 1000)
+
+    def pictures_in(self, title: str) -> int:
+        """How many pictures a Preview Image shows."""
+        return self.page.evaluate("""title => {
+            const node = app.graph._nodes.find(n => n.title === title)
+            return app.nodeOutputs[node.id]?.images?.length ?? 0
+        }""", title)
+
+    def seek(self, seconds: float) -> None:
+        """Every video on the page to the same moment."""
+        self.page.evaluate("""seconds => Promise.all([...document.querySelectorAll('video')].filter(v => v.videoWidth).map(v =>
+            new Promise(done => { v.addEventListener('seeked', done, {once: true}); v.pause(); v.currentTime = seconds })))""", seconds)
+
+    def difference(self, left: float, top: float, right: float, bottom: float) -> float:
+        """Mean absolute difference, in 8-bit levels, between the source and the result as the page shows them: part of the picture."""
+        return self.page.evaluate("""([left, top, right, bottom]) => {
+            const pixels = type => {
+                const video = [...document.querySelectorAll('video')].find(v => v.src.includes('type=' + type) && v.videoWidth)
+                const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight), pen = canvas.getContext('2d')
+                pen.drawImage(video, 0, 0)
+                const [w, h] = [video.videoWidth, video.videoHeight]
+                return pen.getImageData(left * w, top * h, (right - left) * w, (bottom - top) * h).data
+            }
+            const a = pixels('input'), b = pixels('output')
+            return a.reduce((sum, value, i) => sum + Math.abs(value - b[i]), 0) / a.length * 4 / 3
+        }""", [left, top, right, bottom])
+
+    def output_video(self) -> dict[str, Any]:
+        return self.page.evaluate("""() => {
+            const v = [...document.querySelectorAll('video')].find(v => v.src.includes('type=output') && v.videoWidth)
+            return {width: v.videoWidth, height: v.videoHeight, seconds: v.duration, name: new URL(v.src).searchParams.get('filename')}
+        }""")
+
+    def picture(self, name: str) -> None:
+        """A screenshot without passing notices."""
+        expect(self.page.get_by_text(re.compile("^Job (queued|completed)$")).filter(visible=True)).to_have_count(0, timeout=30_000)
+        self.page.mouse.move(800, 880)
+        self.page.wait_for_timeout(1000)                              # video controls and tooltips fade
+        mode = "-modern" if self.modern else ""
+        self.page.screenshot(path=self.pictures / f"{name}{mode}.jpg", type="jpeg", quality=88)
