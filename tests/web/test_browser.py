@@ -116,8 +116,10 @@ def test_the_blueprint_is_found_and_runs(newcomer: Callable[..., Editor]) -> Non
     editor.dialog.get_by_role("combobox").or_(editor.dialog.get_by_role("textbox")).first.fill("Dub a Video")
     page.get_by_text("Subgraph Blueprints / OpenLipSync").first.wait_for()
     page.keyboard.press("Enter")
-    page.mouse.click(760, 400)                                        # where the node is put
-    page.wait_for_function("app.graph._nodes.length === 1")
+    page.wait_for_function("app.graph._nodes.length === 1")           # it hangs on the pointer until a click puts it down
+    page.mouse.move(740, 380, steps=5)
+    page.mouse.click(760, 400)
+    page.wait_for_timeout(500)
     page.evaluate("""() => {
         const dub = app.graph._nodes[0]
         const add = (type, x, y, file) => {
@@ -130,8 +132,9 @@ def test_the_blueprint_is_found_and_runs(newcomer: Callable[..., Editor]) -> Non
         add('LoadVideo', -500, 0, 'clip.mp4').connect(0, dub, 0)
         add('LoadAudio', -500, 460, 'speech.wav').connect(0, dub, 1)
         dub.connect(0, add('SaveVideo', 420, 0, 'video/blueprint'), 0)
-        app.extensionManager.command.execute('Comfy.Canvas.FitView')
+        app.canvas.deselectAll()                                      // Fit View would show the selected node only
     }""")
     editor.run()
     expect_dubbed(editor)
+    page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
     editor.picture("blueprint")
