@@ -16,6 +16,9 @@ from helpers import moving_face, write_clip
 from PIL import Image
 from safetensors.torch import save_file
 
+from lipsync_core.generators.lipsyncnet import build, preset
+from lipsync_core.generators.lipsyncnet.checkpoint import save
+
 if os.environ.get("OPENLIPSYNC_HOST_TESTS"):
     from host.comfy import Server
     from host.media import looped, with_tone, write_upscaler
@@ -53,9 +56,16 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, face
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder outside the host, as extra_model_paths.yaml names it: a file of tensors that no generator knows, and a text."""
+    """A models folder outside the host, as extra_model_paths.yaml names it: a small LipSyncNet with random weights, a file of tensors
+    that no generator knows, and a text."""
     folder = tmp_path_factory.mktemp("other disk")
     (folder / "lipsync").mkdir()
+    torch.manual_seed(3)
+    network = build(preset("tiny", size=64))
+    for parameter in network.parameters():
+        if not parameter.detach().any():                              # layers that begin as zero would leave the picture as it is
+            torch.nn.init.normal_(parameter, std=0.05)
+    save(network, folder / "lipsync" / "small network.safetensors", {"note": "random weights"})
     save_file({"some.weight": torch.zeros(2, 3)}, folder / "lipsync" / "unknown.safetensors")
     (folder / "lipsync" / "readme.txt").write_text("not a model")
     return folder

@@ -13,17 +13,21 @@ class Stages(NamedTuple):
     blend: Node
 
 
-def four_stages(graph: Graph, images: Any, audio: Any, fps: Any = 25.0, **detect: Any) -> Stages:
+MORPH = "morph (built in)"
+
+
+def four_stages(graph: Graph, images: Any, audio: Any, fps: Any = 25.0, generator: str = MORPH) -> Stages:
     """Detect & Crop Faces, Load Generator, Generate Lip Sync, Blend Back over a batch of pictures."""
-    generator = graph.add("OpenLipSyncLoadGenerator")
-    found = graph.add("OpenLipSyncDetectFaces", images=images, fps=fps, **detect)
-    generated = graph.add("OpenLipSyncGenerate", generator=generator, faces=found, audio=audio)
+    loaded = graph.add("OpenLipSyncLoadGenerator", name=generator)
+    found = graph.add("OpenLipSyncDetectFaces", images=images, fps=fps)
+    generated = graph.add("OpenLipSyncGenerate", generator=loaded, faces=found, audio=audio)
     return Stages(found, generated, graph.add("OpenLipSyncBlend", images=images, faces=generated))
 
 
-def dub(graph: Graph, video: Any, audio: Any, **options: Any) -> Node:
+def dub(graph: Graph, video: Any, audio: Any, generator: str = MORPH, **options: Any) -> Node:
     """Load Generator and Dub Video."""
-    return graph.add("OpenLipSyncDubVideo", video=video, audio=audio, generator=graph.add("OpenLipSyncLoadGenerator"), **options)
+    loaded = graph.add("OpenLipSyncLoadGenerator", name=generator)
+    return graph.add("OpenLipSyncDubVideo", video=video, audio=audio, generator=loaded, **options)
 
 
 def repeated_photo(graph: Graph, frames: int) -> Node:

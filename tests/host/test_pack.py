@@ -82,7 +82,7 @@ def test_experts_knobs_are_folded_away(server: Server) -> None:
 
 def test_generators_come_from_the_hosts_folder_and_from_extra_model_paths(server: Server) -> None:
     (names,) = [spec[1].get("options", spec[0]) for spec in inputs_of(server, "OpenLipSyncLoadGenerator").values()]
-    assert names == ["morph (built in)", "broken.safetensors", "unknown.safetensors"]        # and no readme.txt
+    assert names == ["morph (built in)", "broken.safetensors", "small network.safetensors", "unknown.safetensors"]      # no readme.txt
 
 
 def test_help_pages_workflows_and_translations_are_served(server: Server) -> None:

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import soundfile
-from host.comfy import Run, Server
+from host.comfy import Server
 from host.graph import Graph, Node
 from host.graphs import dub, four_stages, repeated_photo
 from host.media import probe
-from PIL import Image
-
-
-def save(graph: Graph, images: Any) -> Node:
-    """PNG: 8 bits, no losses. Equal floats are equal files."""
-    return graph.add("SaveImage", images=images)
-
-
-def pictures(server: Server, run: Run, node: Node) -> np.ndarray:
-    return np.stack([np.array(Image.open(file)) for file in server.files(run, node.id)])
+from host.pictures import pictures, save
 
 
 def test_outside_the_mask_nothing_changes_and_inside_it_does(server: Server) -> None:
