@@ -24,7 +24,7 @@ from host.graph import Graph
 from host.setup_host import REPOSITORY, Host
 
 PACK = "OpenLipSync"
-START_SECONDS, RUN_SECONDS = 180, 300
+START_SECONDS, RUN_SECONDS = 180, 900
 
 
 class Refused(Exception):
