@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, TimeoutError, expect
 
 PACK = "OpenLipSync"
 RUN_SECONDS = 240
@@ -40,6 +40,18 @@ class Editor:
         self.page.wait_for_function("count => app.graph._nodes.length === count", arg=nodes)
         self.page.wait_for_load_state("networkidle")
         self.page.wait_for_timeout(500)                               # previews settle their nodes' sizes
+
+    def search(self, text: str) -> None:
+        """Double-click the empty canvas, and type into the search for nodes that opens."""
+        box = self.dialog.get_by_role("combobox").or_(self.dialog.get_by_role("textbox")).first
+        for _ in range(5):                                            # clicks on a canvas that is still busy are lost
+            self.page.mouse.dblclick(760, 400)
+            try:
+                box.wait_for(timeout=5000)
+                break
+            except TimeoutError:
+                continue
+        box.fill(text)
 
     def unknown_nodes(self) -> list[str]:
         """Types in the graph that no installed node has; the page shows them as empty red boxes."""

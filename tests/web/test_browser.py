@@ -112,8 +112,7 @@ def test_the_blueprint_is_found_and_runs(newcomer: Callable[..., Editor]) -> Non
     page.keyboard.press("Escape")
     editor.dialog.wait_for(state="hidden")
     page.wait_for_load_state("networkidle")
-    page.mouse.dblclick(760, 400)
-    editor.dialog.get_by_role("combobox").or_(editor.dialog.get_by_role("textbox")).first.fill("Dub a Video")
+    editor.search("Dub a Video")
     page.get_by_text("Subgraph Blueprints / OpenLipSync").first.wait_for()
     page.keyboard.press("Enter")
     page.wait_for_function("app.graph._nodes.length === 1")           # it hangs on the pointer until a click puts it down
