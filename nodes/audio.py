@@ -22,7 +22,7 @@ class LoadAudio(io.ComfyNode):
                         "drives the mouth, and untouched for the finished video.",
             search_aliases=["resample audio", "speech", "voice", "16 kHz", "load speech", "lip sync audio"],
             inputs=[
-                io.Combo.Input("file", options=[CONNECTED, *host.media_files()], default=CONNECTED, upload=io.UploadType.video,
+                io.Combo.Input("file", options=[CONNECTED, *host.media_files()], default=CONNECTED, upload=io.UploadType.audio,
                                tooltip="A sound or video file in ComfyUI's input folder, or what is connected to 'audio'."),
                 io.Float.Input("start", default=0.0, min=0.0, max=100000.0, step=0.01, tooltip="Seconds to skip at the beginning."),
                 io.Float.Input("duration", default=0.0, min=0.0, max=100000.0, step=0.01,

@@ -105,5 +105,5 @@ def dub_frames_in_memory(video: Input.Video, audio: dict, speech: object, option
 def describe(frames: int, dubbed: int, seconds: float, found: int, chosen: int, warnings: list[str]) -> str:
     """The report: sentences for people."""
     lines = [f"{frames} frames ({seconds:.2f} s): {dubbed} dubbed, {frames - dubbed} passed through.",
-             f"{found} face(s) found, {chosen} dubbed."]
+             f"{found} face{'' if found == 1 else 's'} found, {chosen} dubbed."]
     return "\n".join([*lines, *warnings])

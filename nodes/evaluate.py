@@ -35,6 +35,8 @@ class Evaluate(io.ComfyNode):
     @classmethod
     def execute(cls, dubbed: Input.Video, audio: dict | None, source: Input.Video | None = None,
                 truth: Input.Video | None = None) -> io.NodeOutput:
+        from dataclasses import replace
+
         import soundfile
 
         from ..lipsync_core.evaluation import evaluate
@@ -53,4 +55,4 @@ class Evaluate(io.ComfyNode):
             files.append(sound)
             soundfile.write(sound, speech.samples, 16_000, subtype="FLOAT")
             result = evaluate(paths[0], paths[1], paths[2], sound, hooks=host.hooks(analyse=3, pixels=1))
-        return io.NodeOutput(table([result]), host.picture_batch([plot(result)]))
+        return io.NodeOutput(table([replace(result, dubbed="dubbed")]), host.picture_batch([plot(result)]))
