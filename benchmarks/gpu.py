@@ -1,0 +1,163 @@
+"""LipSyncNet on a GPU: faces a second and milliseconds, for every preset and size, and how far that is from what the GPU could do.
+
+    python benchmarks/gpu.py [--presets base large] [--sizes 256] [--json FILE] [--minutes 9]
+
+Needs torch, einops, safetensors, numpy and opencv only, and this checkout. Random weights: speed does not depend on them. Prints a table
+and JSON: eager, channels last, compiled, and as a CUDA graph; bf16 and fp16; batches of 1, 8 and 32. The arithmetic floor is the
+multiply-adds counted over the matrix rate measured in the same run. Without a GPU it runs on the CPU, as a check that it works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, build, preset  # noqa: E402
+from lipsync_core.generators.lipsyncnet.region import hidden_region  # noqa: E402
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+def seconds(work: Callable[[], object], device: torch.device, least: float = 0.4) -> float:
+    """Median time of one call, warmed up."""
+    for _ in range(3):
+        work()
+    times: list[float] = []
+    began = time.perf_counter()
+    while time.perf_counter() - began < least or len(times) < 5:
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def rates(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
+    """Multiply-adds a second of a large matrix product, and bytes a second of a copy (read and written)."""
+    side = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    product = side**3 / seconds(lambda: a @ b, device)
+    source = torch.empty((1 << 28) if device.type == "cuda" else (1 << 24), device=device, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return product, 2 * source.numel() / seconds(lambda: target.copy_(source), device)
+
+
+def inputs(network: LipSyncNet, batch: int, device: torch.device, dtype: torch.dtype) -> tuple:
+    config = network.config
+    references = torch.rand(1, config.references, 3, config.size, config.size, device=device, dtype=dtype)
+    with torch.inference_mode():
+        features = [f.expand(batch, -1, -1, -1, -1) for f in network.encode_references(references)]
+    face = torch.rand(batch, 3, config.size, config.size, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    return (face, hidden_region(config.size).to(device, dtype), torch.randn(batch, config.embedding, device=device, dtype=dtype),
+            references.expand(batch, -1, -1, -1, -1), features)
+
+
+def graphed(run: Callable[..., object], arguments: tuple) -> Callable[[], object]:
+    """One CUDA graph of a call with fixed inputs."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream), torch.inference_mode():
+        for _ in range(3):
+            run(*arguments)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph), torch.inference_mode():
+        run(*arguments)
+    return graph.replay
+
+
+def measure(name: str, size: int, device: torch.device, batches: list[int], deadline: float) -> list[dict]:
+    torch.manual_seed(0)
+    exact = build(preset(name, size=size)).eval().requires_grad_(False).to(device)
+    truth_in = inputs(exact, 1, device, torch.float32)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        truth = exact(*truth_in).pixels
+    work = counter.get_total_flops() / 2
+    rows = []
+    precisions = ("bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16")
+    for precision in precisions:
+        dtype = PRECISIONS[precision]
+        product, copy = rates(device, dtype)
+        network = build(exact.config).eval().requires_grad_(False)
+        network.load_state_dict(exact.state_dict())
+        network = network.to(device, dtype)
+        plain = network.to(memory_format=torch.contiguous_format)
+        cast = [_cast(value, dtype) for value in truth_in]
+        with torch.inference_mode():
+            error = float((plain(*cast).pixels.float() - truth).abs().max())
+        compiled = torch.compile(network, mode="max-autotune-no-cudagraphs" if device.type == "cuda" else "default")
+        for how in ("eager", "channels last", "compiled", "graph"):
+            if how == "graph" and device.type != "cuda":
+                continue
+            for batch in batches:
+                if time.monotonic() > deadline:
+                    return rows
+                layout = torch.contiguous_format if how == "eager" else torch.channels_last
+                network.to(memory_format=layout)
+                arguments = inputs(network, batch, device, dtype)
+                if device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats(device)
+                call = compiled if how in ("compiled", "graph") else network
+                if how == "graph":
+                    run = graphed(call, arguments)
+                else:
+                    def run(call: Callable = call, arguments: tuple = arguments) -> Tensor:
+                        with torch.inference_mode():
+                            return call(*arguments).pixels
+                took = seconds(run, device)
+                memory = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
+                rows.append({"preset": name, "size": size, "precision": precision, "how": how, "batch": batch, "ms": 1000 * took,
+                             "faces_s": batch / took, "floor_share": batch * work / product / took, "memory_gb": memory,
+                             "max_error": error, "gmac": work / 1e9, "tmac_s": product / 1e12, "copy_gb_s": copy / 1e9})
+                share = batch * work / product / took
+                print(f"{name:6s} {size:4d} {precision} {how:14s} {batch:3d} {took * 1000:9.2f} {batch / took:9.1f} {share:7.1%} {memory:6.2f} "
+                      f"{error:.4f}", flush=True)
+    return rows
+
+
+def _cast(value: object, dtype: torch.dtype) -> object:
+    return [part.to(dtype) for part in value] if isinstance(value, list) else value.to(dtype)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
+    parser.add_argument("--sizes", nargs="+", type=int, default=[256])
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--minutes", type=float, default=9.0, help="no new measurement begins after that")
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    deadline = time.monotonic() + 60 * chosen.minutes
+    print(torch.cuda.get_device_name() if device.type == "cuda" else "CPU: a check that this runs, not a measurement")
+    print(f"{'preset':6s} size type {'how':14s} batch        ms   faces/s  floor  GB  error")
+    rows = []
+    for name in reversed(chosen.presets):
+        for size in chosen.sizes:
+            rows += measure(name, size, device, chosen.batches, deadline)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    text = json.dumps({"device": name, "torch": torch.__version__, "rows": rows}, indent=1)
+    if chosen.json:
+        chosen.json.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
