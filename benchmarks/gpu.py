@@ -126,8 +126,8 @@ def measure(name: str, size: int, device: torch.device, batches: list[int], dead
                              "faces_s": batch / took, "floor_share": batch * work / product / took, "memory_gb": memory,
                              "max_error": error, "gmac": work / 1e9, "tmac_s": product / 1e12, "copy_gb_s": copy / 1e9})
                 share = batch * work / product / took
-                print(f"{name:6s} {size:4d} {precision} {how:14s} {batch:3d} {took * 1000:9.2f} {batch / took:9.1f} {share:7.1%} {memory:6.2f} "
-                      f"{error:.4f}", flush=True)
+                print(f"{name:6s} {size:4d} {precision} {how:14s} {batch:3d} {took * 1000:9.2f} {batch / took:9.1f} {share:7.1%} "
+                      f"{memory:6.2f} {error:.4f}", flush=True)
     return rows
 
 
