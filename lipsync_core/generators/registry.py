@@ -50,7 +50,7 @@ def tensor_names(path: Path) -> list[str]:
         pass
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path} is not a checkpoint that can be read safely: use a .safetensors file, or a .pth/.pt of "
                               f"tensors only.") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
