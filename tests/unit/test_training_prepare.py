@@ -24,6 +24,7 @@ from lipsync_core.audio import load_speech
 from lipsync_core.demo import SPEECH
 from lipsync_core.errors import LipSyncError, MediaError
 from lipsync_core.faces.align import steady_matrix
+from lipsync_core.generators.morph.articulation import MouthShape
 from lipsync_core.media import FrameView, VideoSource
 from lipsync_core.training.articulation.real import RealClip, best_lag
 from lipsync_core.training.lipsyncnet import prepare, quality, shards
@@ -47,8 +48,8 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def sounded(pictures: Path, samples: np.ndarray | None, file: Path) -> Path:
-    """The pictures of a file, not encoded again, with a sound of 16 kHz."""
+def sounded(pictures: Path, samples: np.ndarray | None, file: Path, begin: float = 0.0) -> Path:
+    """The pictures of a file, not encoded again, with a sound of 16 kHz that begins after `begin` seconds by its timestamps."""
     with av.open(str(pictures)) as source, av.open(str(file), "w") as target:
         video = source.streams.video[0]
         copy = target.add_stream_from_template(video)
@@ -61,7 +62,7 @@ def sounded(pictures: Path, samples: np.ndarray | None, file: Path) -> Path:
             for first in range(0, len(samples), 1600):
                 block = np.clip(samples[first:first + 1600] * 32767, -32768, 32767).astype(np.int16)
                 frame = av.AudioFrame.from_ndarray(block[None], format="s16", layout="mono")
-                frame.sample_rate, frame.pts, frame.time_base = 16_000, first, Fraction(1, 16_000)
+                frame.sample_rate, frame.pts, frame.time_base = 16_000, first + round(begin * 16_000), Fraction(1, 16_000)
                 target.mux(track.encode(frame))
             target.mux(track.encode(None))
     return file
@@ -437,11 +438,11 @@ def test_short_clips_of_one_person_are_measured_together() -> None:
     def short(person: str, number: int) -> shards._Candidate:
         """The true lag is 100 ms; elsewhere another, in each clip at its own place, is nearly as good."""
         curve = 0.4 * np.exp(-0.5 * ((LAGS - 0.1) / 0.06) ** 2) + 0.3 * np.exp(-0.5 * ((LAGS + 0.9 - 0.1 * number) / 0.06) ** 2)
-        entry = {"person": 0, "relation": curve.tolist(), "relation_seconds": 3.0, "meta": {"start": 0.0, "seconds": 3.0}}
+        entry = {"person": 0, **shards.relation_fields(Relation(curve, 3.0)), "meta": {"start": 0.0, "seconds": 3.0}}
         return shards._Candidate({"clip": f"{person}{number}", "dropped": [], **entry}, entry, np.zeros(50, np.float32), person=person)
 
     many, alone = [short("a", i) for i in range(6)], short("b", 3)
-    assert not any(Relation(np.array(c.record["relation"]), 3.0).sure for c in [*many, alone])
+    assert not any(shards.relation_of(c.record).sure for c in [*many, alone])
     shards._time([*many, alone], PackOptions())
     assert all(c.offset == pytest.approx(0.1, abs=0.01) for c in many) and alone.offset is None
     shards._time([alone], PackOptions(unsure="drop"))
@@ -462,6 +463,21 @@ def test_sound_is_cut_where_the_offset_says() -> None:
         assert len(got) == round(16_000 * (1.0 + 1.2 + 0.3))
         assert got[0] == round(samples[round((2.5 - 1.2 + offset) * 16_000)] * 32768)
     assert not shifted_sound(shards.piece_sound(samples, 0.0, 1.0), 0.0)[:round(1.2 * 16_000)].any()
+
+
+def test_sound_begins_where_its_timestamps_say(face_clip: Path, tmp_path: Path) -> None:
+    for begin in (0.0, 0.4):
+        file = sounded(face_clip, np.zeros(16_000, np.float32), tmp_path / "a.mkv", begin)
+        assert prepare.sound_begins(file) == pytest.approx(begin, abs=2e-3)
+    asked: list[np.ndarray] = []
+
+    class Still:
+        def __call__(self, samples: np.ndarray, times: np.ndarray, check: object = None) -> MouthShape:
+            asked.append(times)
+            return MouthShape(*([np.ones(len(times), np.float32)] * 7))
+
+    shape = quality.sound_shape(Still(), np.zeros(16_000, np.float32), 0.4, 2.0)
+    assert asked[0][20] == pytest.approx(0.0) and np.flatnonzero(shape.opening).tolist() == list(range(20, 71))
 
 
 def test_sharpness_falls_with_blur(astronaut: np.ndarray) -> None:
@@ -554,8 +570,14 @@ def test_the_command_line(clips: Path, made: tuple[Path, dict], tmp_path: Path, 
     chosen = parser.parse_args(["prepare", str(clips), "-o", str(tmp_path), "--size", "128", "--seconds", "2", "3", "--tell", "4",
                                 "--test-people", "cut", "--shard-mb", "0.5", "--workers", "0"])
     chosen.run(chosen)
+    assert (tmp_path / "pieces" / "films__talking.tar").stat().st_mtime == (made[0] / "pieces" / "films__talking.tar").stat().st_mtime
     assert "kept, train" in capsys.readouterr().out
     assert (tmp_path / "train-000000.tar").read_bytes() == (made[0] / "train-000000.tar").read_bytes()
+    told: list[str] = []
+    strict = parser.parse_args(["prepare", str(clips), "-o", str(tmp_path / "strict"), "--size", "128", "--face", "900", "--limit", "3",
+                                "--workers", "0"])
+    strict.run(strict, Hooks(warn=told.append))
+    assert told and "Nothing was kept" in told[0] and "face too small" in capsys.readouterr().out
     for wrong in (["--size", "127"], ["--seconds", "5", "3"], ["--test-share", "1"], ["--shard-mb", "0"]):
         bad = parser.parse_args(["prepare", str(clips), "-o", str(tmp_path), "--workers", "0", *wrong])
         with pytest.raises(LipSyncError):

@@ -16,11 +16,13 @@ import multiprocessing
 import os
 import re
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,20 @@ from ...threads import Prefetch
 from ...types import FaceTrack, Hooks
 from . import quality
 from .quality import Glances, Limits, MouthCurve, Relation, SoundShape
-from .shards import SHARD_MB, TEST_SHARE, CropVideo, PackOptions, Piece, array_bytes, json_bytes, pack, piece_sound, table, write_whole
+from .shards import (
+    SHARD_MB,
+    TEST_SHARE,
+    CropVideo,
+    PackOptions,
+    Piece,
+    array_bytes,
+    json_bytes,
+    pack,
+    piece_sound,
+    relation_fields,
+    table,
+    write_whole,
+)
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +241,7 @@ def _work_through(source: VideoSource, samples: np.ndarray, sound_start: float, 
         record["dropped"] = [_whole(seconds, "no face")]
         return
     relation, segments = _segments(work, limits)
-    record |= _relation_fields(relation)
+    record |= relation_fields(relation)
     with Piece(folder / f"{clip.name}.tar") as piece:
         for segment, parts, meta in _crops(source, segments, work, samples, sound_start, options, check):
             if meta["sharpness"] < limits.sharpness:
@@ -235,16 +250,12 @@ def _work_through(source: VideoSource, samples: np.ndarray, sound_start: float, 
             key = f"{clip.name}_p{segment.track}_{segment.number:04d}"
             piece.add(key, parts)
             record["segments"].append({"key": key, "person": segment.track, "places": piece.places[key], "meta": meta,
-                                       **_relation_fields(segment.relation)})
+                                       **relation_fields(segment.relation)})
     record["segments"].sort(key=lambda entry: entry["key"])
     used = sorted({segment["person"] for segment in record["segments"]})
     record["looks"] = {str(k): [round(float(v), 2) for v in quality.look_of(work.tracks[k], work.cells[k], work.verdicts[k] == "")]
                        for k in used}
     record["dropped"] = sorted(work.dropped, key=lambda entry: (entry["start"], entry["person"]))
-
-
-def _relation_fields(relation: Relation) -> dict[str, Any]:
-    return {"relation": [round(float(v), 3) for v in relation.curve], "relation_seconds": round(relation.seconds, 2)}
 
 
 def _look(source: VideoSource, samples: np.ndarray, sound_start: float, options: ClipOptions, backend: FaceBackend,
@@ -396,10 +407,12 @@ class _Cropping:
     """A segment on its way into a video."""
 
     def __init__(self, segment: Segment, work: ClipWork, options: ClipOptions, source: VideoSource) -> None:
-        self.segment, self.work, self.size, self.rate = segment, work, options.size, source.frame_rate
+        self.segment, self.work, self.size = segment, work, options.size
         self.track = work.tracks[segment.track]
         self.row = segment.rows[0]
-        self.video = CropVideo(options.size, source.frame_rate)
+        # What a file says of its rate can be far from its timestamps.
+        rate = source.frame_rate if 0.5 < source.frame_rate * work.step < 2 else Fraction(1 / work.step)
+        self.video = CropVideo(options.size, rate)
         self.points: list[np.ndarray] = []
         self.sharp: list[float] = []
 
@@ -424,7 +437,8 @@ class _Cropping:
         parts = {"video.mp4": self.video.finish(), "landmarks.npy": array_bytes(np.stack(self.points)),
                  "times.npy": array_bytes(times - begin), "audio.npy": array_bytes(piece_sound(samples, begin - sound_start, last))}
         return parts, {
-            "start": round(begin, 4), "seconds": round(last + self.work.step, 3), "fps": round(float(self.rate), 4), "size": self.size,
+            "start": round(begin, 4), "seconds": round(last + self.work.step, 3), "fps": round((len(times) - 1) / last, 4),
+            "size": self.size,
             "face_px": round(float(np.median(eye_distance(self.track.landmarks[rows]))), 1),
             "yaw": round(float(np.median(np.abs(self.track.pose[rows, 0]))), 1), "sharpness": round(float(np.median(self.sharp)), 3),
             "speech": round(self.segment.speech, 3)}
@@ -441,6 +455,15 @@ def _begin() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     logging.getLogger("libav").setLevel(logging.CRITICAL)
+    threading.Thread(target=_end_with_parent, name="openlipsync-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _task(clip: ClipFile, folder: Path, options: ClipOptions) -> dict[str, Any]:
@@ -454,7 +477,7 @@ def _task(clip: ClipFile, folder: Path, options: ClipOptions) -> dict[str, Any]:
         raise
     except Exception as error:                                        # a bug, or memory: the other clips go on
         log.exception("%s", clip.shown)
-        return _failed(clip, "unreadable", f"{type(error).__name__}: {error}")
+        return _failed(clip, "error", f"{type(error).__name__}: {error}")
 
 
 def _failed(clip: ClipFile, why: str, says: str) -> dict[str, Any]:
@@ -538,7 +561,9 @@ def _in_processes(todo: deque[ClipFile], folder: Path, options: ClipOptions, wor
 
 def prepare(folders: Sequence[Path], output: Path, clip_options: ClipOptions | None = None, pack_options: PackOptions | None = None, *,
             limit: int = 0, workers: int = 0, hooks: Hooks | None = None) -> dict[str, Any]:
-    """Folders of videos -> shards in `output`; returns the report. Goes on where an earlier run stopped. Raises `LipSyncError`."""
+    """Folders of videos -> shards in `output`; returns the report. Goes on where an earlier run stopped. Raises `LipSyncError`.
+
+    `limit`: only the first so many clips of each folder; `workers`: processes, 0 = this one."""
     hooks = hooks or Hooks()
     clip_options, pack_options = clip_options or ClipOptions(), pack_options or PackOptions()
     if clip_options.size % 2 or not 64 <= clip_options.size <= 1024:
@@ -548,7 +573,14 @@ def prepare(folders: Sequence[Path], output: Path, clip_options: ClipOptions | N
     clips = find_clips(folders, limit)
     pieces = output / "pieces"
     records = prepare_pieces(clips, pieces, clip_options, workers, hooks)
-    return pack(records, pieces, output, pack_options, hooks)
+    report = pack(records, pieces, output, pack_options, hooks)
+    splits = report["kept"]["splits"]
+    if not splits:
+        hooks.warn("Nothing was kept: the table says why, and what is good enough can be changed (--help).")
+    elif len(splits) < 2:
+        missing = "test" if "train" in splits else "training"
+        hooks.warn(f"There is no {missing} split: name the people that are tested on with --test-people.")
+    return report
 
 
 # -- command line ----------------------------------------------------------------------------------------------------------------

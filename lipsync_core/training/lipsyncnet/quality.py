@@ -21,6 +21,7 @@ from ..articulation.real import measure
 
 REASONS = {
     "unreadable": "can't be read",
+    "error": "failed for a reason that is not the clip's (see report.json)",
     "crashed": "ended the process that worked on it",
     "slow": "too few frames a second",
     "no sound": "no sound track",

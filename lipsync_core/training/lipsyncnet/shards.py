@@ -6,6 +6,7 @@ process or by many, at once or after a kill, give the same shards byte by byte.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -184,6 +185,17 @@ def shifted_sound(kept: np.ndarray, offset: float) -> np.ndarray:
     """What a sample holds of `piece_sound`, `offset` seconds (> 0: the sound was late) taken out."""
     shift = round((SPARE + float(np.clip(offset, -SPARE, SPARE))) * SPEECH_RATE)
     return kept[shift:shift + len(kept) - 2 * round(SPARE * SPEECH_RATE)]
+
+
+def relation_fields(relation: Relation) -> dict[str, Any]:
+    """As records keep it: thousandths, two bytes each, because there are millions of segments."""
+    curve = np.rint(1000 * np.asarray(relation.curve)).astype("<i2")
+    return {"relation": base64.b64encode(curve.tobytes()).decode("ascii"), "relation_seconds": round(relation.seconds, 2)}
+
+
+def relation_of(entry: Mapping[str, Any]) -> Relation:
+    """Of a record, or of one of its segments."""
+    return Relation(np.frombuffer(base64.b64decode(entry["relation"]), "<i2") / 1000, float(entry["relation_seconds"]))
 
 
 # -- shards ----------------------------------------------------------------------------------------------------------------------
@@ -375,10 +387,6 @@ def begins_with(clip: str, prefixes: Sequence[str]) -> str | None:
     return None
 
 
-def _relation_of(entry: dict[str, Any]) -> Relation:
-    return Relation(np.array(entry["relation"]), float(entry["relation_seconds"]))
-
-
 def _name_people(candidates: Sequence[_Candidate], options: PackOptions) -> None:
     """By list, or after the first clip that looks like them."""
     looks: dict[tuple[str, int], np.ndarray] = {}
@@ -396,7 +404,7 @@ def _name_people(candidates: Sequence[_Candidate], options: PackOptions) -> None
 
 def _time(candidates: Sequence[_Candidate], options: PackOptions) -> None:
     """Offsets: a clip's own where it is sure, else that of all clips of the person together. What does not fit is dropped."""
-    own = {c.record["clip"]: _relation_of(c.record) for c in candidates}
+    own = {c.record["clip"]: relation_of(c.record) for c in candidates}
     of_person: dict[str, dict[str, Relation]] = {}
     for c in candidates:
         of_person.setdefault(c.person, {})[c.record["clip"]] = own[c.record["clip"]]
@@ -406,7 +414,7 @@ def _time(candidates: Sequence[_Candidate], options: PackOptions) -> None:
         chosen = mine if mine.sure else ours if ours.sure else None
         if chosen is not None:
             c.offset, c.confidence = round(chosen.offset, 3), chosen.confidence   # to the ms that the meta says
-            c.relation = _relation_of(c.entry).near(c.offset)
+            c.relation = relation_of(c.entry).near(c.offset)
             if c.relation < quality.AT_LEAST:
                 c.drop("not speaking", relation=round(c.relation, 3))
         elif options.unsure == "drop":
@@ -455,7 +463,7 @@ def _report(records: Sequence[dict[str, Any]], candidates: Sequence[_Candidate],
             "start", "seconds", "person", "split", "offset_ms", "offset_confidence", "relation", "speech", "face_px", "sharpness")}})
     clips = []
     for record in records:
-        relation = _relation_of(record) if "relation" in record else None
+        relation = relation_of(record) if "relation" in record else None
         measured = {"lag_ms": round(1000 * relation.offset), "correlation": round(relation.peak, 3), "sure": relation.sure,
                     "confidence": round(relation.confidence, 3), "seconds": relation.seconds} if relation and relation.seconds else None
         clips.append({"clip": record["clip"], "file": record["file"], "seconds": record["seconds"], "faces": record["faces"],
