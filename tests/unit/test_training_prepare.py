@@ -251,6 +251,17 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(made: tuple[Path, dict],
     assert prepare.done_record(first, pieces, CLIPS) and not prepare.done_record(first, pieces, ClipOptions(size=96, limits=LIMITS))
 
 
+def test_an_error_of_ours_in_one_clip_is_said_and_tried_again(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> dict:
+        raise IndexError("a bug")
+
+    monkeypatch.setattr(prepare, "prepare_clip", broken)
+    found = find_clips([clips], limit=2)
+    records = prepare.prepare_pieces(found, tmp_path, CLIPS, 0, Hooks())
+    assert [record["dropped"][0]["why"] for record in records] == ["error", "error"] and "a bug" in records[0]["dropped"][0]["says"]
+    assert prepare.done_record(found[0], tmp_path, CLIPS) is None
+
+
 def test_old_shards_go(tmp_path: Path) -> None:
     (tmp_path / "train-000007.tar").write_bytes(b"old")
     (tmp_path / "mine.tar").write_bytes(b"not ours")
