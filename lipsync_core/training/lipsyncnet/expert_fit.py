@@ -25,7 +25,7 @@ OFFSETS = 15
 def train_expert(shards: Path, *, width: str = "tiny", size: int = 128, batch: int = 48, minutes: float = 20.0, steps: int | None = None,
                  rate: float = 1e-3, seed: int = 0, device: str = "cpu") -> tuple[SyncExpert, list[float]]:
     """A new expert, and its loss step by step. `batch` windows, `TOGETHER` from each of `batch / TOGETHER` clips."""
-    options = WindowOptions(size, 1, 1, windows_of_a_clip=TOGETHER)
+    options = WindowOptions(size, 0, 1, windows_of_a_clip=TOGETHER)
     windows = Windows(SegmentStore(shards, "train", 3 << 30), options, seed)
     torch.manual_seed(seed)
     expert = SyncExpert(WIDTHS[width]).to(device)
@@ -41,7 +41,8 @@ def train_expert(shards: Path, *, width: str = "tiny", size: int = 128, batch: i
             ahead = reader.submit(windows.batch, step + 1, range(batch))
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 0.01)
-            loss = expert.contrast(expert.see(now.faces), expert.hear(now.window))
+            with torch.autocast(torch.device(device).type, torch.bfloat16):
+                loss = expert.contrast(expert.see(now.faces), expert.hear(now.window))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(expert.parameters(), 1.0)

@@ -109,6 +109,7 @@ class WindowOptions:
 
     size: int
     references: int
+    """0: none, and no regions either, for the sync expert, which looks at neither."""
     others: int = 4
     augment: bool = True
     windows_of_a_clip: int = 1
@@ -155,10 +156,11 @@ class Windows:
         size, rows = self.options.size, np.arange(first, first + FRAMES)
         matrix, colour, flip = self._looks(segment, rng)
         faces = np.stack([self._picture(segment, row, matrix, colour, flip) for row in rows])
-        references = np.stack([self._picture(segment, row, self._looks(segment, rng, matrix)[0], colour, flip)
-                               for row in self._references(segment, rows, rng)])
-        regions = []
-        for row in rows:
+        references = np.zeros((self.options.references, 3, size, size), np.float32)
+        for i, row in enumerate(self._references(segment, rows, rng) if self.options.references else ()):
+            references[i] = self._picture(segment, row, self._looks(segment, rng, matrix)[0], colour, flip)
+        regions = [np.zeros((size, size), np.float32)] * FRAMES if not self.options.references else []
+        for row in rows if self.options.references else ():
             points = segment.landmarks[row] @ matrix[:, :2].T + matrix[:, 2]
             region = lower_face_mask(points.astype(np.float32), (size, size))
             regions.append(region[:, ::-1] if flip else region)
