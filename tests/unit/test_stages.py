@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from helpers import moving_face, write_clip
 
 from lipsync_core import Encoding, Hooks, LipSyncError, dub
@@ -18,6 +19,7 @@ from lipsync_core.compositing import Blending
 from lipsync_core.errors import FaceError
 from lipsync_core.faces.given import GivenBackend
 from lipsync_core.generators import create_generator
+from lipsync_core.generators.lipsyncnet import build, checkpoint, preset
 from lipsync_core.looks import annotated, mouth_pictures
 from lipsync_core.media import FrameBatch
 from lipsync_core.mesh import MESH_TO_68
@@ -68,6 +70,21 @@ def test_the_stages_give_the_pixels_of_dub(frames: np.ndarray, speech: Speech, m
     stages = np.clip(np.rint(blended(frames, made)), 0, 255).astype(np.uint8)
     assert np.array_equal(stages, dubbed)
     assert (stages != frames).any((1, 2, 3)).sum() > FRAMES / 2
+
+
+def test_a_generator_of_aligned_crops_gives_the_pixels_of_dub_too(frames: np.ndarray, speech: Speech, tmp_path: Path) -> None:
+    """Its crops are cut from what was kept of the face instead of from the frame, and its answer is brought back: a level at most."""
+    torch.manual_seed(1)
+    checkpoint.save(build(preset("tiny", size=64)), tmp_path / "random.safetensors", {})
+    generator = create_generator(tmp_path / "random.safetensors")
+    clip = write_clip(tmp_path / "rgb.mkv", list(frames), codec="ffv1", pix_fmt="bgr0", rate=RATE)
+    dub(clip, speech, tmp_path / "dub.mkv", generator=generator, encoding=Encoding(codec="ffv1"))
+    with av.open(str(tmp_path / "dub.mkv")) as container:
+        dubbed = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    made = generate_faces(detect_faces(batch_of(frames), FaceOptions(), Hooks()), generator, speech, Drive(), Hooks(), batch=8)
+    stages = np.clip(np.rint(blended(frames, made)), 0, 255).astype(np.uint8)
+    apart = np.abs(stages.astype(int) - dubbed)
+    assert (stages != frames).any((1, 2, 3)).all() and apart.max() <= 2 and apart.mean() < 0.05
 
 
 def test_a_batch_of_one_or_many_is_the_same(frames: np.ndarray, speech: Speech, made: Faces) -> None:
