@@ -90,6 +90,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, empty
     sounded(work / "talking.mp4", voice[::-1].copy(), folder / "foreign.mkv")
     sounded(work / "talking.mp4", 1e-4 * np.random.default_rng(0).standard_normal(len(voice)).astype(np.float32), folder / "silent.mkv")
     sounded(work / "talking.mp4", None, folder / "mute.mkv")
+    # Nobody for a second and a half, then the talker.
+    write_clip(work / "gap.mp4", [np.full_like(talking[0], 90)] * 38 + talking[38:], options=quick)
+    sounded(work / "gap.mp4", voice, folder / "gap.mkv")
     # Somebody else in the very same place: the other way round, in other colours.
     other = [np.ascontiguousarray(picture[:, ::-1, ::-1]) for picture in talking[55:]]
     write_clip(work / "cut.mp4", talking[:55] + other, options=quick)
@@ -151,6 +154,12 @@ def test_what_cannot_teach_is_found(made: tuple[Path, dict], name: str, why: str
     assert not clip_of(made[1], name)["kept"] and reasons(made[1], name) == {why}
 
 
+def test_a_face_that_comes_late_is_taken_from_there_on(made: tuple[Path, dict]) -> None:
+    clip = clip_of(made[1], "gap")
+    assert clip["dropped"][0]["why"] == "no face" and clip["dropped"][0]["start"] == 0 and 1.5 <= clip["dropped"][0]["end"] < 1.8
+    assert len(clip["kept"]) == 1 and clip["kept"][0]["start"] >= 1.5
+
+
 def test_no_segment_goes_across_a_cut(made: tuple[Path, dict]) -> None:
     clip = clip_of(made[1], "cut")
     assert clip["cuts"] == [pytest.approx(2.2, abs=0.05)] and len(clip["kept"]) + len(clip["dropped"]) >= 2
@@ -176,7 +185,7 @@ def test_the_table_says_it_all(made: tuple[Path, dict]) -> None:
         assert quality.REASONS[why] in text and report["dropped"][why]["clips"] >= 1
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == report
     # Every second of a clip with faces is accounted for.
-    for name in ("talking", "cut", "foreign"):
+    for name in ("talking", "cut", "foreign", "gap"):
         clip = clip_of(report, name)
         told = sum(e["seconds"] for e in clip["kept"]) + sum(e["end"] - e["start"] for e in clip["dropped"])
         assert told == pytest.approx(clip["seconds"], abs=0.1)
@@ -310,6 +319,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     each = shards.packed_size(chosen[0].parts())
     index = shards.write_shards(folder, chosen, shards.END + 5 * each + 100)
     assert [entry["samples"] for entry in index["files"]] == [5, 5, 5, 5]
+    assert all(each * 5 < entry["bytes"] <= shards.END + 5 * each for entry in index["files"])
     return folder
 
 
@@ -514,14 +524,21 @@ def test_people_are_told_apart_by_their_looks_and_kept_apart(backend: object, as
     shards._split(people, PackOptions(test_share=0.2))
     sides = [{c.split for c in people if c.group == group} for group in range(6)]
     assert all(len(side) == 1 for side in sides) and sides.count({"test"}) == 2
-    # In between two people: left out, because one of them is tested on.
+    # In between two people, or one of them in other light: left out, because the one is tested on.
     tested = next(c for c in people if c.split == "test")
-    near = candidate(99, tested.look + np.float32(1.1))
+    near = candidate(99, tested.look + np.float32(1.2))
     both = [*people, near]
-    shards._name_people(both, PackOptions())
-    near.group = 5 if tested.group != 5 else 4
-    shards._split(both, PackOptions(test_share=0.2))
-    assert near.split in ("", "test") or tested.split == "train"
+    near.group = 6
+    assert shards._split(both, PackOptions(test_share=0.2)) == [f"x__c99 ~ {tested.record['clip']}"]
+    assert near.split == "" and near.record["dropped"][0]["why"] == "like a test person"
+    # Somebody whom many look like is not chosen, and nobody is where everybody is one person.
+    crowd = [candidate(i, tested.look + rng.normal(0, 0.1, 50).astype(np.float32)) for i in range(30)]
+    for i, c in enumerate(crowd):
+        c.group = 10 + i
+    assert shards._split(crowd, PackOptions(test_share=0.2)) == [] and {c.split for c in crowd} == {"train"}
+    # A list is believed; who looks alike is said.
+    listed = shards._split(both, PackOptions(test_people=("c99",)))
+    assert near.split == "test" and tested.split == "train" and len(listed) == 3
 
 
 def test_a_look_is_the_persons_own(astronaut: np.ndarray, backend: object) -> None:

@@ -17,6 +17,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -242,6 +243,7 @@ def _work_through(source: VideoSource, samples: np.ndarray, sound_start: float, 
         return
     relation, segments = _segments(work, limits)
     record |= relation_fields(relation)
+    work.dropped += _nobody(work)
     with Piece(folder / f"{clip.name}.tar") as piece:
         for segment, parts, meta in _crops(source, segments, work, samples, sound_start, options, check):
             if meta["sharpness"] < limits.sharpness:
@@ -255,7 +257,17 @@ def _work_through(source: VideoSource, samples: np.ndarray, sound_start: float, 
     used = sorted({segment["person"] for segment in record["segments"]})
     record["looks"] = {str(k): [round(float(v), 2) for v in quality.look_of(work.tracks[k], work.cells[k], work.verdicts[k] == "")]
                        for k in used}
-    record["dropped"] = sorted(work.dropped, key=lambda entry: (entry["start"], entry["person"]))
+    record["dropped"] = sorted(work.dropped, key=lambda entry: (entry["start"], -1 if entry["person"] is None else entry["person"]))
+
+
+def _nobody(work: ClipWork) -> list[dict[str, Any]]:
+    """Stretches without a face, as they are reported."""
+    empty = np.ones(len(work.times), bool)
+    for track in work.tracks:
+        empty[track.frames] = False
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], empty, [False]]).astype(int)))
+    return [{"start": round(work.times[a], 3), "end": round(work.times[b - 1] + work.step, 3), "person": None, "why": "no face"}
+            for a, b in zip(edges[::2].tolist(), edges[1::2].tolist())]
 
 
 def _look(source: VideoSource, samples: np.ndarray, sound_start: float, options: ClipOptions, backend: FaceBackend,
@@ -639,8 +651,24 @@ def run(chosen: argparse.Namespace, hooks: Hooks | None = None) -> None:
     pack_options = PackOptions(tuple(read_prefixes(chosen.test_people)), tuple(read_prefixes(chosen.people)), chosen.test_share,
                                chosen.unsure, chosen.shard_mb, chosen.seed)
     clip_options = ClipOptions(chosen.size, limits, chosen.backend, chosen.device)
-    report = prepare(chosen.folders, chosen.output, clip_options, pack_options, limit=chosen.limit, workers=chosen.workers, hooks=hooks)
+    report = prepare(chosen.folders, chosen.output, clip_options, pack_options, limit=chosen.limit, workers=chosen.workers,
+                     hooks=hooks or Hooks(progress=_Told(), warn=log.warning))
     sys.stdout.write(table(report) + f"\nshards, index.json and report.json are in {chosen.output}\n")
+
+
+class _Told:
+    """Progress in the log: a line a minute, and the last of each stage."""
+
+    def __init__(self) -> None:
+        self.stage, self.begin, self.last, self.first = "", 0.0, 0.0, 0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage != self.stage:
+            self.stage, self.begin, self.last, self.first = stage, now, now, done
+        if now - self.last >= 60 or done == total:
+            log.info("%s: %d of %d, %.2f a second", stage, done, total, (done - self.first) / max(now - self.begin, 1e-3))
+            self.last = now
 
 
 def _cores() -> int:

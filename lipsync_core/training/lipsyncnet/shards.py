@@ -50,6 +50,8 @@ FIELDS = {
 """What `meta.json` says of a sample."""
 TEST_SHARE = 0.1
 """Of the seconds that go into the test split where no list says who does."""
+LEFT_OUT = 0.5
+"""Seconds of others that may be left out, because they look like a group that is tested on, for each second of the group."""
 SHARD_MB = 60.0
 BLOCK = 512
 """Of a tar file: each member is a block of header and whole blocks of content."""
@@ -272,7 +274,7 @@ def _write_split(folder: Path, split: str, samples: list[Chosen], limit: int, st
         file, held, size = folder / shard_name(split, number), [], END
         part = file.with_name(file.name + ".partial")
         try:
-            with open(part, "wb") as stream, wds.TarWriter(stream, encoder=False, mtime=0.0) as tar:
+            with open(part, "wb") as stream, wds.TarWriter(stream, encoder=False, mtime=0) as tar:
                 while left is not None:
                     parts = left.parts()
                     if held and size + packed_size(parts) > limit:
@@ -425,20 +427,10 @@ def _split(candidates: Sequence[_Candidate], options: PackOptions) -> list[str]:
     """Says of each candidate where it goes; '' where it is left out, because it looks like somebody of the test split.
 
     Lists are believed: then the clips that look alike on both sides are only returned."""
-    if options.test_people:
-        for c in candidates:
-            c.split = "test" if begins_with(c.record["clip"], options.test_people) else "train"
-    else:
-        seconds: Counter[int] = Counter()
-        for c in candidates:
-            seconds[c.group] += c.seconds
-        order = sorted(seconds, key=lambda group: hashlib.sha256(f"{options.seed}:{group}".encode()).digest())
-        wanted, test = options.test_share * sum(seconds.values()), set()
-        for group in order[:-1]:
-            if sum(seconds[g] for g in test) < wanted - 1e-9:
-                test.add(group)
-        for c in candidates:
-            c.split = "test" if c.group in test else "train"
+    chosen = set() if options.test_people else _test_groups(candidates, options)
+    for c in candidates:
+        tested = begins_with(c.record["clip"], options.test_people) if options.test_people else c.group in chosen
+        c.split = "test" if tested else "train"
     tested = [c for c in candidates if c.split == "test"]
     alike: list[str] = []
     if not tested:
@@ -448,11 +440,38 @@ def _split(candidates: Sequence[_Candidate], options: PackOptions) -> list[str]:
         if c.split == "train":
             apart = quality.looks_apart(looks, c.look)
             if apart.min() < quality.NEAR:
-                alike.append(f"{c.record['clip']} ~ {tested[int(apart.argmin())].record['clip']}")
+                whom = tested[int(apart.argmin())].record["clip"]
+                alike.append(f"{c.record['clip']} ~ {whom}")
                 if not options.test_people:
-                    c.drop("like a test person", whom=tested[int(apart.argmin())].record["clip"])
+                    c.drop("like a test person", whom=whom)
                     c.split = ""
     return sorted(set(alike))
+
+
+def _test_groups(candidates: Sequence[_Candidate], options: PackOptions) -> set[int]:
+    """Groups that are tested on, in an order that `seed` decides, until they have `test_share` of the seconds.
+
+    Groups that many others look like are passed over (they are parts of one person, or of one studio), and so are those that are too
+    large. There may be none."""
+    seconds: Counter[int] = Counter()
+    for c in candidates:
+        seconds[c.group] += c.seconds
+    wanted = options.test_share * sum(seconds.values())
+    looks, groups = np.stack([c.look for c in candidates]) if candidates else None, np.array([c.group for c in candidates])
+    lengths = np.array([c.seconds for c in candidates])
+    test: set[int] = set()
+    for group in sorted(seconds, key=lambda number: hashlib.sha256(f"{options.seed}:{number}".encode()).digest()):
+        have = sum(seconds[number] for number in test)
+        if have >= wanted - 1e-9:
+            break
+        if have + seconds[group] > 2 * wanted:
+            continue
+        near = np.zeros(len(candidates), bool)
+        for look in np.unique(looks[groups == group], axis=0):
+            near |= quality.looks_apart(looks, look) < quality.NEAR
+        if lengths[near & (groups != group)].sum() <= LEFT_OUT * seconds[group]:
+            test.add(group)
+    return test
 
 
 def _report(records: Sequence[dict[str, Any]], candidates: Sequence[_Candidate], alike: list[str], index: dict[str, Any]) -> dict[str, Any]:
