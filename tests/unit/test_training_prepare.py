@@ -372,6 +372,21 @@ def test_colours_come_back(astronaut: np.ndarray) -> None:
     assert np.abs(error.mean((0, 1, 2))).max() < 0.8
 
 
+def test_the_same_crops_give_the_same_bytes(astronaut: np.ndarray) -> None:
+    """Whatever was in memory before: x264's macroblock trees would see it."""
+    rng, found = np.random.default_rng(0), set()
+    for size in (144, 288):
+        crops = [cv2.resize(picture, (size, size)) for picture in moving_face(astronaut, 20, 240)]
+        for _ in range(4):
+            rubbish = [rng.integers(0, 255, (int(rng.integers(100, 900)), 500)).astype(np.uint8) for _ in range(20)]
+            video = CropVideo(size, Fraction(25))
+            del rubbish
+            for crop in crops:
+                video.add(crop)
+            found.add(video.finish())
+    assert len(found) == 2
+
+
 # -- parts -----------------------------------------------------------------------------------------------------------------------
 
 
