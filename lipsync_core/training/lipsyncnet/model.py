@@ -89,7 +89,7 @@ class Criterion:
         w = self.weights
         focus = BESIDE + self.hidden * (1 - BESIDE + w.mouth * batch.region)
         composed = made.pixels * self.hidden + batch.faces * (1 - self.hidden)
-        wanted = batch.region * self.hidden
+        wanted = (batch.region * self.hidden).clamp(0, 1)              # blurring leaves 1.0000001
         parts = {
             "l1": per_sample((made.pixels - batch.faces).abs(), focus),
             "copied": per_sample((made.copied - batch.faces).abs(), self.hidden * (0.1 + batch.region)),
