@@ -481,6 +481,14 @@ def test_short_clips_of_one_person_are_measured_together() -> None:
     assert not any(shards.relation_of(c.record).sure for c in [*many, alone])
     shards._time([*many, alone], PackOptions())
     assert all(c.offset == pytest.approx(0.1, abs=0.01) for c in many) and alone.offset is None
+    # Of a listed person all clips together are believed, but not against a clip that clearly has another offset.
+    near, far = short("a", 6), short("a", 7)
+    for c, lag in ((near, 0.14), (far, 0.5)):
+        c.record |= shards.relation_fields(Relation(0.6 * np.exp(-0.5 * ((LAGS - lag) / 0.06) ** 2), 3.0))
+    shards._time([*many, near], PackOptions())
+    assert near.offset == pytest.approx(0.14, abs=0.01)
+    shards._time([*many, near, far], PackOptions(people=("a",)))
+    assert near.offset == many[0].offset == pytest.approx(0.1, abs=0.02) and far.offset == pytest.approx(0.5, abs=0.01)
     shards._time([alone], PackOptions(unsure="drop"))
     assert alone.record["dropped"][0]["why"] == "not measured"
 

@@ -55,6 +55,8 @@ TEST_SHARE = 0.1
 """Of the seconds that go into the test split where no list says who does."""
 LEFT_OUT = 0.5
 """Seconds of others that may be left out, because they look like a group that is tested on, for each second of the group."""
+AGREE = 0.1
+"""Seconds by which a clip's own offset may differ from that of all clips of a listed person and be taken for the same."""
 SHARD_MB = 60.0
 BLOCK = 512
 """Of a tar file: each member is a block of header and whole blocks of content."""
@@ -417,6 +419,8 @@ def _time(candidates: Sequence[_Candidate], options: PackOptions) -> None:
     for c in candidates:
         mine, ours = own[c.record["clip"]], together[c.person]
         chosen = mine if mine.sure else ours if ours.sure else None
+        if chosen is mine and ours.sure and c.person in options.people and abs(mine.offset - ours.offset) <= AGREE:
+            chosen = ours                                             # many clips of one recording know it better than each
         if chosen is not None:
             c.offset, c.confidence = round(chosen.offset, 3), chosen.confidence   # to the ms that the meta says
             c.relation = relation_of(c.entry).near(c.offset)
