@@ -13,7 +13,7 @@ help:
 	@echo "make test-web    open the workflows in ComfyUI's page with Chromium, press Run, take screenshots into build/web/"
 	@echo "make lint   ruff"
 	@echo "make bench  the benchmarks (minutes)"
-	@echo "make clean  remove .venv, demo/ and caches"
+	@echo "make clean  remove .venv, .host, build/, demo/ and caches"
 
 $(VENV)/.ready: requirements.txt constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || { echo "Python 3.10 or newer is needed: make PYTHON=/path/to/python3.12"; exit 1; }
@@ -59,5 +59,5 @@ bench: $(VENV)/.ready
 	$(PY) benchmarks/articulation.py
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) .host build demo .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -53,9 +53,12 @@ class ProgressBar:
         sys.stderr.flush()
 
     def _numbers(self, done: int, total: int, now: float) -> str:
-        rate = done / max(now - self.begin, 1e-3)
+        frames = f"{done}/{total or '?'} frames"
+        if now - self.begin < 0.2:                                    # too early to tell how fast it goes
+            return frames
+        rate = done / (now - self.begin)
         left = max(0, total - done) / max(rate, 1e-6)
-        return f"{done}/{total or '?'} frames, {rate:.1f} a second, {int(left) // 60}:{int(left) % 60:02d} left"
+        return f"{frames}, {rate:.1f} a second, {int(left) // 60}:{int(left) % 60:02d} left"
 
     def finish(self) -> None:
         if self.open:

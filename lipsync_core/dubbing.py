@@ -113,7 +113,7 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path |
     output = Path(output)
     video = Path(video) if isinstance(video, (str, Path)) else video
     given = [Path(item) for item in (video, audio) if isinstance(item, (str, Path))]
-    generator = options.generator if hasattr(options.generator, "generate") else create_generator(options.generator)
+    generator = create_generator(options.generator) if isinstance(options.generator, (str, Path)) else options.generator
     source = VideoSource(video, start=options.start, duration=options.duration)
     speech = audio if isinstance(audio, Speech) else load_speech(audio, start=options.audio_start)
     check_target(output, given)

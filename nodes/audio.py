@@ -60,9 +60,9 @@ class LoadAudio(io.ComfyNode):
             raise ValueError("Load & Resample Audio has nothing to load: choose a file, or connect audio (a video without a sound "
                              "track gives none).")
         else:
-            original = host.speech_of(audio, "Load & Resample Audio").original
-            rate, first = original.sample_rate, round(start * original.sample_rate)
-            samples = original.waveform[:, first:first + round(duration * rate) if duration else None]
+            samples, rate = host.samples_of(audio, "Load & Resample Audio")
+            first = round(start * rate)
+            samples = samples[:, first:first + round(duration * rate) if duration else None]
         speech = speech_from_samples(samples, rate, CHANNELS[channel]).samples
         if normalise:
             speech = normalise_loudness(speech)

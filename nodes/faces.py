@@ -6,10 +6,7 @@ import torch
 from comfy_api.latest import Input, io
 
 from . import host
-from .types import CATEGORY, FaceLandmarks, LipSyncFaces, face_inputs
-
-SIDE = 256
-"""Side of the crops for looking, pixels."""
+from .types import CATEGORY, LOOK, FaceLandmarks, LipSyncFaces, face_inputs
 
 
 class DetectFaces(io.ComfyNode):
@@ -56,14 +53,14 @@ class DetectFaces(io.ComfyNode):
         else:
             backend = GivenBackend.from_host(landmarks, len(images), clip.size)
         options = FaceOptions(host.face_rule(face, number, x, y), backend, smoothing=smoothing)
-        crops = np.zeros((len(images), SIDE, SIDE, 3), np.uint8)
+        crops = np.zeros((len(images), LOOK, LOOK, 3), np.uint8)
         first: list[object] = []
 
         def look(picture, track, row: int) -> None:
             if not first:
                 first.append(track)
             if track is first[0]:
-                crops[picture.index] = picture.pixels.warp(similarity_matrix(track.landmarks[row], SIDE), (SIDE, SIDE))
+                crops[picture.index] = picture.pixels.warp(similarity_matrix(track.landmarks[row], LOOK), (LOOK, LOOK))
 
         found = detect_faces(clip, options, host.hooks(analyse=3, crop=1), look)
         region = torch.zeros(images.shape[:3])

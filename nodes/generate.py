@@ -5,10 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from . import host
-from .types import BUILT_IN, CATEGORY, LipSyncFaces, LipSyncGenerator, batch_input, drive_inputs
-
-SIDE = 256
-"""Side of the pictures for looking, pixels."""
+from .types import BUILT_IN, CATEGORY, LOOK, LipSyncFaces, LipSyncGenerator, batch_input, drive_inputs
 
 
 class LoadGenerator(io.ComfyNode):
@@ -70,4 +67,4 @@ class GenerateLipSync(io.ComfyNode):
         hooks = host.hooks(generate=4, look=1)
         made = generate_faces(faces, generator.ready(), speech, Drive(strength, silence), hooks, offset=offset_ms / 1000,
                               batch=batch_size)
-        return io.NodeOutput(made, host.picture_batch(mouth_pictures(made, SIDE, hooks)))
+        return io.NodeOutput(made, host.picture_batch(mouth_pictures(made, LOOK, hooks)))

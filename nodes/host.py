@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from comfy_api.latest import Input, InputImpl
 
-from ..lipsync_core.errors import LipSyncError
 from ..lipsync_core.types import Clip, GeneratedFace, Generator, GeneratorItem, Hooks, Speech
 from .types import BUILT_IN
 
@@ -79,16 +78,21 @@ def rate_of(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1000)
 
 
-def speech_of(audio: Mapping[str, Any] | None, node: str, channel: str = "mix") -> Speech:
-    """AUDIO {"waveform": (1, channels, n), "sample_rate"} as speech; raises a sentence where there is none."""
-    from ..lipsync_core.audio import speech_from_samples
-
+def samples_of(audio: Mapping[str, Any] | None, node: str) -> tuple[np.ndarray, int]:
+    """AUDIO {"waveform": (1, channels, n), "sample_rate"} -> float32 (channels, n) and the rate; raises a sentence where there is none."""
     if audio is None:
         raise ValueError(f"{node} got no audio (a video without a sound track gives none): connect a recording with speech in it.")
     waveform = audio["waveform"]
     if waveform.shape[0] > 1:
         log.warning("%s: of %d recordings in the batch the first is used.", node, waveform.shape[0])
-    return speech_from_samples(waveform[0].float().cpu().numpy(), int(audio["sample_rate"]), channel)
+    return waveform[0].float().cpu().numpy(), int(audio["sample_rate"])
+
+
+def speech_of(audio: Mapping[str, Any] | None, node: str) -> Speech:
+    """AUDIO as speech; raises a sentence where there is none."""
+    from ..lipsync_core.audio import speech_from_samples
+
+    return speech_from_samples(*samples_of(audio, node))
 
 
 def audio_of(samples: np.ndarray, rate: int) -> dict[str, Any]:
@@ -255,5 +259,3 @@ def face_rule(face: str, number: int, x: int, y: int) -> Any:
         return number
     return (float(x), float(y)) if face == "point" else face
 
-
-__all__ = ["LipSyncError", "LoadedGenerator", "SparingGenerator", "VideoFile"]

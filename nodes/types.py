@@ -6,6 +6,8 @@ from comfy_api.latest import io
 
 CATEGORY = "OpenLipSync"
 BUILT_IN = "morph (built in)"
+LOOK = 256
+"""Side of the crops and mouths that are made for looking, pixels."""
 DETECTORS = ["built in", "face-alignment"]
 
 LipSyncFaces = io.Custom("LIPSYNC_FACES")

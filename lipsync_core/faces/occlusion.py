@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from ..types import Pixels
-from .align import similarity
+from .align import STEADY, similarity
 from .pose import _TEMPLATE
 
 SIDE = 32
@@ -26,9 +26,7 @@ SIDE = 32
 Covers are told apart as well as with 48 pixels."""
 _CORNER, _SPAN = np.array([-0.65, -0.05]), 1.3
 """The crop's top left corner and its side, outer-eye distances from the middle of the eyes: from the eyes down to the chin."""
-_STEADY = np.r_[27:48]
-"""Nose and eyes place the crop: the landmarks of a covered mouth are guesses."""
-_STEADY_AT = (_TEMPLATE[_STEADY, :2] - _CORNER) * (SIDE / _SPAN) - 0.5
+_STEADY_AT = (_TEMPLATE[STEADY, :2] - _CORNER) * (SIDE / _SPAN) - 0.5
 
 MESH = (
     # Skin above the upper lip.
@@ -104,7 +102,7 @@ def look(picture: Pixels, shape: np.ndarray) -> np.ndarray:
     points = np.asarray(shape, np.float64)
     seen = picture if isinstance(picture, Seen) else Seen(picture)
     if seen.crop is None:
-        seen.warp(similarity(points[_STEADY], _STEADY_AT), (SIDE, SIDE))
+        seen.warp(similarity(points[STEADY], _STEADY_AT), (SIDE, SIDE))
     points = points @ seen.matrix[:, :2].T + seen.matrix[:, 2]
     at = (points[_FROM] + _SHARE * (points[_TO] - points[_FROM])).astype(np.float32)
     # The template is 1.56 outer-eye distances high, and unlike them the height of a face stays when it turns.

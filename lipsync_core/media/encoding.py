@@ -88,7 +88,7 @@ def plan(encoding: Encoding, info: VideoInfo, target: Path, warn: Callable[[str]
     elif encoding.bitrate is None and encoder in _CRF:
         options["crf"] = f"{encoding.crf if encoding.crf is not None else _CRF[encoder]:g}"
     if encoder.startswith("libx264") and not encoding.preset:
-        # Half of x264's usual 40 frames: 130 MB less at 1080p, for 2 % in size (six seconds of latentsync_demo3).
+        # Half of x264's usual 40 frames, of which it keeps them all: most of what a 1080p job adds to a host (tests/host/test_memory.py).
         options["rc-lookahead"] = "20"
     if encoder == "libx265":
         options.setdefault("x265-params", "log-level=error")

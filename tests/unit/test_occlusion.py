@@ -205,5 +205,7 @@ def test_people_keep_their_effect(backend, shared_media: Path | None, name: str)
     """The clips that come nearest to the limit: pale lips, wide-open mouths, a head turned by 30 degrees."""
     if shared_media is None:
         pytest.skip("needs ../shared/media, real clips that are not ours to ship; drawn covers on the portrait are tested above")
-    for track in analyse(VideoSource(shared_media / name, duration=3), backend, Hooks()).tracks:
+    tracks = analyse(VideoSource(shared_media / name, duration=3), backend, Hooks()).tracks
+    assert tracks
+    for track in tracks:
         assert track.covered.max() < FULL + 0.03

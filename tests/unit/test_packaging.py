@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,9 +37,9 @@ def test_the_registry_finds_what_it_wants() -> None:
 
 def test_the_archive_has_the_nodes_and_not_the_tests() -> None:
     """.comfyignore has .gitignore's syntax; git itself says what it leaves out."""
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if tracked.returncode:
-        pytest.skip("this is no checkout")
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("what the archive holds can't be told: git, and a checkout, list the files, and one of them is missing here")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     ignored = subprocess.run(["git", "ls-files", "-i", "-c", "-X", ".comfyignore"], cwd=ROOT, capture_output=True, text=True, check=True)
     kept = set(tracked.stdout.split()) - set(ignored.stdout.split())
     assert {"__init__.py", "nodes/dub.py", "requirements.txt", "pyproject.toml", "LICENSE", "README.md",

@@ -17,8 +17,8 @@ import pytest
 import torch
 from helpers import moving_face
 
-pytest.importorskip("accelerate", reason="training's own requirements are not installed: pip install -r requirements-train.txt")
-pytest.importorskip("webdataset")
+for package in ("accelerate", "webdataset", "tensorboard"):
+    pytest.importorskip(package, reason=f"training needs {package}, which `make test` installs: pip install -r requirements-train.txt")
 
 from lipsync_core.errors import CheckpointError, LipSyncError, MediaError  # noqa: E402
 from lipsync_core.generators import create_generator  # noqa: E402

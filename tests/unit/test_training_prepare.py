@@ -27,11 +27,15 @@ from lipsync_core.faces.align import steady_matrix
 from lipsync_core.generators.morph.articulation import MouthShape
 from lipsync_core.media import FrameView, VideoSource
 from lipsync_core.training.articulation.real import RealClip, best_lag
-from lipsync_core.training.lipsyncnet import prepare, quality, shards
+from lipsync_core.training.lipsyncnet import clip, likeness, packing, pieces, prepare, quality, shards
+from lipsync_core.training.lipsyncnet.clip import ClipFile, ClipOptions
 from lipsync_core.training.lipsyncnet.dataset import Segment, SegmentStream, decode_sample, read_video
-from lipsync_core.training.lipsyncnet.prepare import ClipFile, ClipOptions, find_clips, read_prefixes
-from lipsync_core.training.lipsyncnet.quality import GRID_RATE, LAGS, Limits, MouthCurve, Relation, SoundShape
-from lipsync_core.training.lipsyncnet.shards import Chosen, CropVideo, PackOptions, Piece, begins_with, shifted_sound
+from lipsync_core.training.lipsyncnet.packing import PackOptions, begins_with
+from lipsync_core.training.lipsyncnet.pieces import CropVideo, Piece, shifted_sound
+from lipsync_core.training.lipsyncnet.prepare import find_clips, read_prefixes
+from lipsync_core.training.lipsyncnet.quality import Limits
+from lipsync_core.training.lipsyncnet.relation import GRID_RATE, LAGS, MouthCurve, Relation, SoundShape, relate, sound_shape, who_speaks
+from lipsync_core.training.lipsyncnet.shards import Chosen
 from lipsync_core.types import FaceTrack, Hooks
 
 SECONDS, LATE = 4.4, 0.4
@@ -180,7 +184,7 @@ def test_of_two_faces_the_one_that_speaks_is_taken(made: tuple[Path, dict], clip
 
 def test_the_table_says_it_all(made: tuple[Path, dict]) -> None:
     folder, report = made
-    text = shards.table(report)
+    text = packing.table(report)
     for why in ("no relation", "no speech", "no sound", "no face", "unreadable", "two faces", "another speaks"):
         assert quality.REASONS[why] in text and report["dropped"][why]["clips"] >= 1
     assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == report
@@ -211,7 +215,7 @@ def test_samples_are_as_the_format_says(made: tuple[Path, dict]) -> None:
         assert segment.times.dtype == np.float64 and segment.times[0] == 0 and np.allclose(np.diff(segment.times), 0.04, atol=0.002)
         assert segment.audio_start <= -1.2 and segment.samples.dtype == np.float32
         assert segment.audio_start + len(segment.samples) / 16_000 == pytest.approx(segment.times[-1] + 0.3, abs=1e-3)
-        assert set(segment.meta) == set(shards.FIELDS) and 2 <= segment.duration <= 3.05
+        assert set(segment.meta) == set(packing.FIELDS) and 2 <= segment.duration <= 3.05
         eyes = segment.landmarks[:, 36:48].mean(1) / 128
         assert np.allclose(eyes, [0.5, 0.27], atol=0.03)
 
@@ -310,9 +314,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chosen = []
     with Piece(folder / "piece.tar") as piece:
         for i in range(20):
-            kept = np.zeros(round(16_000 * (0.08 + 1.5 + 2 * shards.SPARE)), np.int16)
-            piece.add(f"clip_p0_{i:04d}", {"video.mp4": data, "landmarks.npy": shards.array_bytes(np.zeros((3, 68, 2), np.float32)),
-                                           "times.npy": shards.array_bytes(np.arange(3) / 25), "audio.npy": shards.array_bytes(kept)})
+            kept = np.zeros(round(16_000 * (0.08 + 1.5 + 2 * pieces.SPARE)), np.int16)
+            piece.add(f"clip_p0_{i:04d}", {"video.mp4": data, "landmarks.npy": pieces.array_bytes(np.zeros((3, 68, 2), np.float32)),
+                                           "times.npy": pieces.array_bytes(np.arange(3) / 25), "audio.npy": pieces.array_bytes(kept)})
     for key, places in piece.places.items():
         meta = {"audio_start": -1.2, "fps": 25.0, "size": 64, "seconds": 0.12, "person": key[-1], "key": key}
         chosen.append(Chosen(key, "train", folder / "piece.tar", places, 0.0, meta))
@@ -357,7 +361,7 @@ def test_broken_samples_and_missing_shards_are_said(small: Path, tmp_path: Path)
     with pytest.raises(MediaError, match="damaged"):
         decode_sample(sample | {"video.mp4": sample["video.mp4"][:200]})
     with pytest.raises(MediaError, match="damaged"):
-        decode_sample(sample | {"times.npy": shards.array_bytes(np.arange(2) / 25)})
+        decode_sample(sample | {"times.npy": pieces.array_bytes(np.arange(2) / 25)})
 
 
 def test_colours_come_back(astronaut: np.ndarray) -> None:
@@ -453,7 +457,7 @@ def mouth(seconds: float, seed: int) -> np.ndarray:
 def test_the_offset_is_found_with_the_sign_of_the_articulation_recipe(lag: float) -> None:
     values, shift = mouth(8, 1), round(lag * GRID_RATE)
     sound = np.roll(values, shift) * 8
-    relation = quality.relate(MouthCurve(0, values, np.ones(len(values), bool)), SoundShape(sound, np.ones(len(sound))))
+    relation = relate(MouthCurve(0, values, np.ones(len(values), bool)), SoundShape(sound, np.ones(len(sound))))
     assert relation.offset == pytest.approx(lag, abs=0.01) and relation.sure and relation.seconds == 8
     clip = RealClip("", np.zeros((0, 40)), values, values, values, np.ones(len(values), bool), np.ones(len(values)))
     assert best_lag(sound, clip, reach=0.6)[2] == pytest.approx(relation.offset, abs=0.01)
@@ -463,56 +467,56 @@ def test_foreign_and_still_mouths_have_no_offset() -> None:
     values = mouth(10, 1)
     seen = np.ones(len(values), bool)
     sound = SoundShape(mouth(10, 2) * 8, np.ones(len(values)))
-    assert not quality.relate(MouthCurve(0, values, seen), sound).sure
+    assert not relate(MouthCurve(0, values, seen), sound).sure
     own = SoundShape(values * 8, np.ones(len(values)))
-    assert quality.relate(MouthCurve(0, values, seen), own).sure
-    assert not quality.relate(MouthCurve(0, 0.08 + 0.05 * (values - 0.08), seen), own).sure   # landmark noise that happens to agree
-    assert quality.relate(MouthCurve(0, values[:10], seen[:10]), own).seconds == 0
+    assert relate(MouthCurve(0, values, seen), own).sure
+    assert not relate(MouthCurve(0, 0.08 + 0.05 * (values - 0.08), seen), own).sure   # landmark noise that happens to agree
+    assert relate(MouthCurve(0, values[:10], seen[:10]), own).seconds == 0
 
 
 def test_short_clips_of_one_person_are_measured_together() -> None:
-    def short(person: str, number: int) -> shards._Candidate:
+    def short(person: str, number: int) -> packing._Candidate:
         """The true lag is 100 ms; elsewhere another, in each clip at its own place, is nearly as good."""
         curve = 0.4 * np.exp(-0.5 * ((LAGS - 0.1) / 0.06) ** 2) + 0.3 * np.exp(-0.5 * ((LAGS + 0.9 - 0.1 * number) / 0.06) ** 2)
-        entry = {"person": 0, **shards.relation_fields(Relation(curve, 3.0)), "meta": {"start": 0.0, "seconds": 3.0}}
-        return shards._Candidate({"clip": f"{person}{number}", "dropped": [], **entry}, entry, np.zeros(50, np.float32), person=person)
+        entry = {"person": 0, **pieces.relation_fields(Relation(curve, 3.0)), "meta": {"start": 0.0, "seconds": 3.0}}
+        return packing._Candidate({"clip": f"{person}{number}", "dropped": [], **entry}, entry, np.zeros(50, np.float32), person=person)
 
     many, alone = [short("a", i) for i in range(6)], short("b", 3)
-    assert not any(shards.relation_of(c.record).sure for c in [*many, alone])
-    shards._time([*many, alone], PackOptions())
+    assert not any(pieces.relation_of(c.record).sure for c in [*many, alone])
+    packing._time([*many, alone], PackOptions())
     assert all(c.offset == pytest.approx(0.1, abs=0.01) for c in many) and alone.offset is None
     # Of a listed person all clips together are believed, but not against a clip that clearly has another offset.
     near, far = short("a", 6), short("a", 7)
     for c, lag in ((near, 0.14), (far, 0.5)):
-        c.record |= shards.relation_fields(Relation(0.6 * np.exp(-0.5 * ((LAGS - lag) / 0.06) ** 2), 3.0))
-    shards._time([*many, near], PackOptions())
+        c.record |= pieces.relation_fields(Relation(0.6 * np.exp(-0.5 * ((LAGS - lag) / 0.06) ** 2), 3.0))
+    packing._time([*many, near], PackOptions())
     assert near.offset == pytest.approx(0.14, abs=0.01)
-    shards._time([*many, near, far], PackOptions(people=("a",)))
+    packing._time([*many, near, far], PackOptions(people=("a",)))
     assert near.offset == many[0].offset == pytest.approx(0.1, abs=0.02) and far.offset == pytest.approx(0.5, abs=0.01)
-    shards._time([alone], PackOptions(unsure="drop"))
+    packing._time([alone], PackOptions(unsure="drop"))
     assert alone.record["dropped"][0]["why"] == "not measured"
 
 
 def test_who_speaks_is_not_guessed() -> None:
     talking, silent = Relation(0.7 * np.exp(-0.5 * (LAGS / 0.05) ** 2), 5.0), Relation(np.zeros(len(LAGS)), 5.0)
-    assert quality.who_speaks([silent, talking], 0.0) == 1 and quality.who_speaks([silent, silent], None) is None
-    assert quality.who_speaks([talking, talking], 0.0) is None and quality.who_speaks([silent, talking], 0.5) is None
+    assert who_speaks([silent, talking], 0.0) == 1 and who_speaks([silent, silent], None) is None
+    assert who_speaks([talking, talking], 0.0) is None and who_speaks([silent, talking], 0.5) is None
 
 
 def test_sound_is_cut_where_the_offset_says() -> None:
     samples = (np.arange(16_000 * 6) % 30_000 / 32768).astype(np.float32)
-    kept = shards.piece_sound(samples, 2.5, 1.0)
+    kept = pieces.piece_sound(samples, 2.5, 1.0)
     for offset in (0.0, 0.25, -0.4):
         got = shifted_sound(kept, offset)
         assert len(got) == round(16_000 * (1.0 + 1.2 + 0.3))
         assert got[0] == round(samples[round((2.5 - 1.2 + offset) * 16_000)] * 32768)
-    assert not shifted_sound(shards.piece_sound(samples, 0.0, 1.0), 0.0)[:round(1.2 * 16_000)].any()
+    assert not shifted_sound(pieces.piece_sound(samples, 0.0, 1.0), 0.0)[:round(1.2 * 16_000)].any()
 
 
 def test_sound_begins_where_its_timestamps_say(face_clip: Path, tmp_path: Path) -> None:
     for begin in (0.0, 0.4):
         file = sounded(face_clip, np.zeros(16_000, np.float32), tmp_path / "a.mkv", begin)
-        assert prepare.sound_begins(file) == pytest.approx(begin, abs=2e-3)
+        assert clip.sound_begins(file) == pytest.approx(begin, abs=2e-3)
     asked: list[np.ndarray] = []
 
     class Still:
@@ -520,7 +524,7 @@ def test_sound_begins_where_its_timestamps_say(face_clip: Path, tmp_path: Path) 
             asked.append(times)
             return MouthShape(*([np.ones(len(times), np.float32)] * 7))
 
-    shape = quality.sound_shape(Still(), np.zeros(16_000, np.float32), 0.4, 2.0)
+    shape = sound_shape(Still(), np.zeros(16_000, np.float32), 0.4, 2.0)
     assert asked[0][20] == pytest.approx(0.0) and np.flatnonzero(shape.opening).tolist() == list(range(20, 71))
 
 
@@ -534,17 +538,17 @@ def test_people_are_told_apart_by_their_looks_and_kept_apart(backend: object, as
     rng = np.random.default_rng(0)
     faces = rng.normal(0, 3, (6, 50)).astype(np.float32)
     looks = np.concatenate([faces + rng.normal(0, 0.3, faces.shape).astype(np.float32) for _ in range(3)])
-    groups = quality.group_looks(looks)
+    groups = likeness.group_looks(looks)
     assert groups == list(range(6)) * 3
 
-    def candidate(i: int, look: np.ndarray) -> shards._Candidate:
+    def candidate(i: int, look: np.ndarray) -> packing._Candidate:
         entry = {"person": 0, "meta": {"start": 0.0, "seconds": 3.0}}
-        return shards._Candidate({"clip": f"x__c{i:02d}", "dropped": []}, entry, look)
+        return packing._Candidate({"clip": f"x__c{i:02d}", "dropped": []}, entry, look)
 
     people = [candidate(i, look) for i, look in enumerate(looks)]
-    shards._name_people(people, PackOptions(people=("c01",)))
+    packing._name_people(people, PackOptions(people=("c01",)))
     assert len({c.person for c in people}) == 7 and people[1].person == "c01"
-    shards._split(people, PackOptions(test_share=0.2))
+    packing._split(people, PackOptions(test_share=0.2))
     sides = [{c.split for c in people if c.group == group} for group in range(6)]
     assert all(len(side) == 1 for side in sides) and sides.count({"test"}) == 2
     # In between two people, or one of them in other light: left out, because the one is tested on.
@@ -552,15 +556,15 @@ def test_people_are_told_apart_by_their_looks_and_kept_apart(backend: object, as
     near = candidate(99, tested.look + np.float32(1.2))
     both = [*people, near]
     near.group = 6
-    assert shards._split(both, PackOptions(test_share=0.2)) == [f"x__c99 ~ {tested.record['clip']}"]
+    assert packing._split(both, PackOptions(test_share=0.2)) == [f"x__c99 ~ {tested.record['clip']}"]
     assert near.split == "" and near.record["dropped"][0]["why"] == "like a test person"
     # Somebody whom many look like is not chosen, and nobody is where everybody is one person.
     crowd = [candidate(i, tested.look + rng.normal(0, 0.1, 50).astype(np.float32)) for i in range(30)]
     for i, c in enumerate(crowd):
         c.group = 10 + i
-    assert shards._split(crowd, PackOptions(test_share=0.2)) == [] and {c.split for c in crowd} == {"train"}
+    assert packing._split(crowd, PackOptions(test_share=0.2)) == [] and {c.split for c in crowd} == {"train"}
     # A list is believed; who looks alike is said.
-    listed = shards._split(both, PackOptions(test_people=("c99",)))
+    listed = packing._split(both, PackOptions(test_people=("c99",)))
     assert near.split == "test" and tested.split == "train" and len(listed) == 3
 
 
@@ -574,13 +578,13 @@ def test_a_look_is_the_persons_own(astronaut: np.ndarray, backend: object) -> No
             pixels = ArrayPixels(picture)
             glances.add(i, pixels, tracker.feed(i, i / 25, pixels))
         track = tracker.finish()[0]
-        return quality.look_of(track, glances.of(track)[1], np.ones(len(track), bool))
+        return likeness.look_of(track, glances.of(track)[1], np.ones(len(track), bool))
 
     one = look(moving_face(astronaut, 8, 320))
     same = look([cv2.convertScaleAbs(picture, alpha=0.9) for picture in moving_face(astronaut, 8, 280)])
     wider = cv2.resize(astronaut, (620, 512))[:, 54:566]
     other = look([np.ascontiguousarray(picture[..., ::-1]) for picture in moving_face(wider, 8, 320)])
-    assert quality.looks_apart(same[None], one)[0] < quality.NEAR < quality.looks_apart(other[None], one)[0]
+    assert likeness.looks_apart(same[None], one)[0] < likeness.NEAR < likeness.looks_apart(other[None], one)[0]
 
 
 # -- names and words -------------------------------------------------------------------------------------------------------------

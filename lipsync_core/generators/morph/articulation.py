@@ -90,7 +90,7 @@ class NetArticulation:
         grid = np.arange(len(curves)) / SHAPE_RATE
         # Knowing the whole recording, `speech_activity` tells room noise from speech better than the networks do; they tell better
         # when lips begin and end, so it only vetoes.
-        loud = _largest_nearby(speech_activity(levels, RATE), round(NEAR * RATE))[::STRIDE]
+        loud = largest_nearby(speech_activity(levels, RATE), round(NEAR * RATE))[::STRIDE]
         curves[:, -1] *= np.interp(grid, np.arange(len(loud)) / SHAPE_RATE, loud)
         times = np.asarray(times, np.float64) - LATER
         return MouthShape(*(np.interp(times, grid, curve).astype(np.float32) for curve in curves.T))
@@ -101,7 +101,7 @@ def finish(raw: np.ndarray, spread_opens: float = SPREAD_OPENS) -> np.ndarray:
     opening, width, jaw, closure, tuck, rounded = (raw[:, i] for i in range(len(CHANNELS)))
     pressed = _smoothstep(closure - HEARD_OPEN * opening, *PRESSED)
     tucked = _smoothstep(tuck, *TUCKED) * (1 - pressed)
-    active = _largest_nearby(1 - _smoothstep(raw[:, -1], *SILENT), round(LINGER * SHAPE_RATE))
+    active = largest_nearby(1 - _smoothstep(raw[:, -1], *SILENT), round(LINGER * SHAPE_RATE))
     opening = np.maximum(np.clip(GAIN * (opening + spread_opens * width - FLOOR), 0, 1.15), ROUND_OPEN * rounded)
     opening *= (1 - pressed) * (1 - 0.8 * tucked)
     jaw = np.clip(GAIN * (jaw - FLOOR), 0, 1.15)
@@ -109,7 +109,7 @@ def finish(raw: np.ndarray, spread_opens: float = SPREAD_OPENS) -> np.ndarray:
                     1).astype(np.float32)
 
 
-def _largest_nearby(values: np.ndarray, reach: int) -> np.ndarray:
+def largest_nearby(values: np.ndarray, reach: int) -> np.ndarray:
     """The largest of `values` (n,) within `reach` places of each."""
     padded = np.pad(values, reach, mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(-1)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ...dsp import band_levels, hz_to_mel, mel_to_hz, speech_activity
-from .articulation import MouthShape
+from .articulation import MouthShape, largest_nearby
 
 BANDS = 40
 RATE = 100.0
@@ -43,7 +43,7 @@ class BandArticulation:
             return MouthShape(zero, zero, zero, zero, zero, zero, zero)
         top = float(np.quantile(vowel[speaking], 0.92))
         # Loudness drifts: the scale follows the neighbourhood of two seconds, but never far from the recording's own.
-        near = np.clip(_smooth(_running_max(np.where(speaking, vowel, top - 30), 0.8), 0.5), top - 8, top + 4)
+        near = np.clip(_smooth(largest_nearby(np.where(speaking, vowel, top - 30), round(0.8 * RATE)), 0.5), top - 8, top + 4)
         opening = np.clip((vowel - near + DEPTH) / DEPTH, 0, 1.15) ** CURVE
         fricative = np.clip((band(3500, 7600) - vowel - 0) / 12, 0, 1)
         opening = _smooth(opening * (1 - 0.6 * fricative) * active, 0.022)
@@ -70,10 +70,3 @@ def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
     reach = max(1, round(3 * s))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / s) ** 2)
     return np.convolve(np.pad(values, reach, mode="edge"), kernel / kernel.sum(), mode="valid")
-
-
-def _running_max(values: np.ndarray, seconds: float) -> np.ndarray:
-    """Maximum over a window of `seconds` either side."""
-    reach = round(seconds * RATE)
-    padded = np.pad(values, reach, mode="edge")
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(-1)

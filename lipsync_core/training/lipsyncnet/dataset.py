@@ -69,7 +69,7 @@ def decode_sample(sample: Mapping[str, bytes]) -> Segment:
 
 
 def read_video(data: bytes, count: int = 0) -> np.ndarray:
-    """RGB uint8 (n, S, S, 3) of an H.264 file in memory as `shards.CropVideo` writes it; `count` frames are expected.
+    """RGB uint8 (n, S, S, 3) of an H.264 file in memory as `pieces.CropVideo` writes it; `count` frames are expected.
 
     Full-range BT.601 with chroma between the pixels is what OpenCV's own conversion means, which is as fast as swscale's and has
     neither its bias of one level nor its blocks of colour.

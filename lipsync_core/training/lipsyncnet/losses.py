@@ -16,12 +16,6 @@ SCALES = 3
 """Gradients are compared at full, half and quarter resolution."""
 
 
-def weighted_l1(made: Tensor, true: Tensor, weight: Tensor) -> Tensor:
-    """Mean of |made - true| (B, T, 3, S, S) under weights that broadcast to it."""
-    weight = weight.expand_as(made)
-    return (weight * (made - true).abs()).sum() / weight.sum().clamp_min(1)
-
-
 def gradient_loss(made: Tensor, true: Tensor) -> Tensor:
     """L1 of the differences of neighbouring pixels at several scales: edges of teeth and lips, not their mean colour."""
     a, b = (rearrange(x, "b t c h w -> (b t) c h w") for x in (made, true))

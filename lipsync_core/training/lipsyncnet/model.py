@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from ...generators.lipsyncnet.layers import ResBlock
 from ...generators.lipsyncnet.network import LipSyncNet
 from ...generators.lipsyncnet.region import hidden_region
-from .discriminators import Discriminators, feature_matching, fooled
+from .discriminators import feature_matching, fooled
 from .losses import Perceptual, flow_smoothness, gradient_loss
 from .settings import Weights
 from .sync_expert import SyncExpert, sync_loss
@@ -112,5 +112,3 @@ def adversarial_part(discriminators: nn.Module, made: Tensor, true: Tensor, weig
     parts = {"adversarial": fooled(fake), "matching": feature_matching(real, fake)}
     return weights.adversarial * parts["adversarial"] + weights.matching * parts["matching"], parts
 
-
-__all__ = ["Criterion", "Discriminators", "Made", "WindowNet", "adversarial_part", "made_by", "save_memory"]
