@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("media", type=Path)
     parser.add_argument("--landmarks", default="builtin", help="see `python -m lipsync_core evaluate --help`")
-    parser.add_argument("--generators", nargs="+", default=["morph-bands", "morph"])
+    parser.add_argument("--generators", nargs="+", default=["morph-bands", "morph"], help="built-in ones by name, or checkpoint files")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each clip")
     parser.add_argument("--work", type=Path, help="keep the dubs here")
     parser.add_argument("--json", type=Path)
@@ -63,7 +63,7 @@ def main() -> None:
             for protocol, audio in (("own", clip), ("foreign", foreign)):
                 files = []
                 for generator in chosen.generators:
-                    files.append(work / f"{name}_{protocol}_{generator}.mkv")
+                    files.append(work / f"{name}_{protocol}_{Path(generator).stem}.mkv")
                     dub(clip, audio, files[-1], DubOptions(generator=generator, duration=chosen.seconds,
                                                            encoding=Encoding(lossless=True, preset="ultrafast")))
                 found = evaluate_several(files, clip, clip if protocol == "own" else None, audio, chosen.landmarks)
@@ -73,7 +73,7 @@ def main() -> None:
                     sys.stderr.write(f"{name} {protocol} {generator}: {short}\n")
     for protocol, keys in (("own", OWN_KEYS), ("foreign", FOREIGN_KEYS)):
         sys.stdout.write(f"{protocol + ' sound, median of ' + str(len(CLIPS)) + ' clips':36s}"
-                         + "".join(f"{g:>14s}" for g in chosen.generators) + "\n")
+                         + "".join(f"{Path(g).stem:>14s}" for g in chosen.generators) + "\n")
         for key in keys:
             sys.stdout.write(f"  {key:34s}")
             for generator in chosen.generators:

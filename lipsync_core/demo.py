@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
 from pathlib import Path
 
-import av
-import cv2
 import numpy as np
 
 from .analysis import analyse
@@ -16,11 +12,11 @@ from .contact_sheet import comparison_sheet
 from .dubbing import DubReport, dub
 from .errors import LipSyncError
 from .faces import create_backend
-from .media import Encoding, VideoInfo, VideoSource, VideoWriter
+from .media import VideoSource
+from .media.still import film
 from .types import Hooks
 
 SPEECH = Path(__file__).resolve().parent / "assets" / "demo_speech.flac"
-RATE = 25
 
 
 def portrait() -> np.ndarray:
@@ -33,24 +29,8 @@ def portrait() -> np.ndarray:
 
 
 def make_clip(file: Path, seconds: float, size: int = 720) -> None:
-    """A clip of the portrait under a slow, hand-held camera: zoom, pan and a little turn, so that tracking has work to do."""
-    picture = portrait()
-    info = VideoInfo(size, size, "yuv420p", Fraction(RATE), Fraction(1, RATE), 0, Fraction(1), 1, 1, 1, 1,
-                     round(seconds * RATE), seconds, "rawvideo")
-    centre = np.array([222.0, 128.0])                                 # between eyes and chin
-    with VideoWriter(file, info, Encoding(crf=14, preset="veryfast")) as writer:
-        for i in range(round(seconds * RATE)):
-            t = i / RATE
-            zoom = size / 250 * (1 + 0.05 * math.sin(0.7 * t))
-            angle = math.radians(1.6 * math.sin(0.9 * t + 0.4))
-            shift = centre + [5 * math.sin(0.8 * t), 3 * math.sin(1.1 * t + 1)]
-            turn = zoom * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-            matrix = np.hstack([turn, (np.array([size / 2, size / 2]) - turn @ shift)[:, None]])
-            image = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=1, dst_color_range=1)
-            frame.colorspace, frame.color_range = 1, 1
-            writer.write(frame, i)
+    """A clip of the portrait under a slow, hand-held camera."""
+    film(portrait(), (222.0, 128.0), 250.0, file, seconds, size)      # between eyes and chin
 
 
 def run_demo(folder: Path, hooks: Hooks) -> tuple[DubReport, list[Path]]:

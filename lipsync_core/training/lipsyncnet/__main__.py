@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ...errors import LipSyncError
-from . import prepare
+from . import prepare, supplement
 
 EXAMPLES = """examples:
   python -m lipsync_core.training.lipsyncnet prepare videos/ -o shards/
@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(title="commands", required=True)
     prepare.add_prepare(commands)
+    supplement.add_supplement(commands)
 
     expert = commands.add_parser("expert", help="teach the sync expert")
     expert.add_argument("shards", type=Path)

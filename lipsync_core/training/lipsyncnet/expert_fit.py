@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from .sync_expert import WIDTHS, SyncExpert, save_expert
-from .windows import SegmentStore, WindowOptions, Windows
+from .sync_expert import WIDTHS, SyncExpert, mouths, save_expert
+from .windows import SegmentStore, WindowOptions, Windows, enough
 
 log = logging.getLogger(__name__)
-TOGETHER = 6
+TOGETHER = 8
 """Windows of a batch that come from one clip: the hard ones to tell apart, since voice and face are the same."""
 OFFSETS = 15
 """Frames either way over which the offset curve is shown."""
@@ -26,7 +28,7 @@ def train_expert(shards: Path, *, width: str = "tiny", size: int = 128, batch: i
                  rate: float = 1e-3, seed: int = 0, device: str = "cpu") -> tuple[SyncExpert, list[float]]:
     """A new expert, and its loss step by step. `batch` windows, `TOGETHER` from each of `batch / TOGETHER` clips."""
     options = WindowOptions(size, 0, 1, windows_of_a_clip=TOGETHER)
-    windows = Windows(SegmentStore(shards, "train", 3 << 30), options, seed)
+    windows = Windows(SegmentStore(shards, "train", 3 << 30, enough(size)), options, seed)
     torch.manual_seed(seed)
     expert = SyncExpert(WIDTHS[width]).to(device)
     optimiser = torch.optim.AdamW(expert.parameters(), lr=rate, weight_decay=0.02)
@@ -42,7 +44,7 @@ def train_expert(shards: Path, *, width: str = "tiny", size: int = 128, batch: i
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 0.01)
             with torch.autocast(torch.device(device).type, torch.bfloat16):
-                loss = expert.contrast(expert.see(now.faces), expert.hear(now.window))
+                loss = expert.contrast(expert.look(_harder_to_see(mouths(now.faces))), expert.hear(_harder_to_hear(now.window)))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(expert.parameters(), 1.0)
@@ -54,6 +56,44 @@ def train_expert(shards: Path, *, width: str = "tiny", size: int = 128, batch: i
                          math.log(batch))
         ahead.result()
     return expert.eval().requires_grad_(False), losses
+
+
+def _harder_to_see(windows: Tensor) -> Tensor:
+    """Mouths (B, 5, 3, S, S) each with other colours, contrast and sharpness, a patch gone: who it is must not tell what is said. All
+    five frames of a window alike, so that what moves is what the mouth did."""
+    count, frames = windows.shape[:2]
+    each = (count, 1, 1, 1, 1)
+    grey = (torch.rand(each, device=windows.device) < 0.5).float()
+    colour = grey * windows.mean(2, keepdim=True) + (1 - grey) * windows
+    middle = colour.mean((1, 2, 3, 4), keepdim=True)
+    changed = (colour - middle) * (0.6 + 0.8 * torch.rand(each, device=windows.device)) + middle
+    changed = changed + 0.2 * (torch.rand(each, device=windows.device) - 0.5)
+    soft = F.interpolate(F.avg_pool2d(changed.flatten(0, 1), 2), windows.shape[-2:], mode="bilinear", align_corners=False)
+    blurred = (torch.rand(each, device=windows.device) < 0.25).float()
+    changed = blurred * soft.unflatten(0, (count, frames)) + (1 - blurred) * changed
+    side = windows.shape[-1]
+    place = torch.arange(side, device=windows.device)
+    inside = []
+    for _ in range(2):
+        low = torch.randint(-side // 4, side, (count, 1), device=windows.device)
+        inside.append((place >= low) & (place < low + side // 4))
+    gone = (inside[0][:, :, None] & inside[1][:, None, :])[:, None, None]
+    return torch.where(gone, middle, changed).clamp(0, 1)
+
+
+def _harder_to_hear(mel: Tensor) -> Tensor:
+    """Log-mel (B, 80, C) of other voices and rooms: bands moved by up to four, some bands and columns gone (SpecAugment, Park et al.
+    2019), noise."""
+    count, bands, columns = mel.shape
+    device = mel.device
+    moved = (torch.arange(bands, device=device)[None] + torch.randint(-4, 5, (count, 1), device=device)).clamp(0, bands - 1)
+    changed = mel.gather(1, moved[:, :, None].expand_as(mel)) + 0.2 * torch.rand(count, 1, 1, device=device) * torch.randn_like(mel)
+    for size, most, dim in ((bands, 14, 1), (columns, 4, 2)):
+        low, wide = torch.randint(0, size, (count, 1), device=device), torch.randint(0, most + 1, (count, 1), device=device)
+        place = torch.arange(size, device=device)[None]
+        gone = ((place >= low) & (place < low + wide)).unsqueeze(3 - dim)
+        changed = torch.where(gone, changed.mean((1, 2), keepdim=True), changed)
+    return changed.clamp(-4, 4)
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ from .losses import Perceptual
 from .model import Criterion, WindowNet, adversarial_part, made_by, save_memory
 from .settings import Settings
 from .sync_expert import FRAMES, SyncExpert, sync_loss
-from .windows import Batch, SegmentStore, WindowOptions, Windows
+from .windows import Batch, SegmentStore, WindowOptions, Windows, enough
 
 log = logging.getLogger(__name__)
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -53,9 +53,9 @@ class Trainer:
             raise LipSyncError(f"A batch of {settings.batch} can't be shared by {processes} processes: use a multiple.")
         self.share = settings.batch // processes
         config = preset(settings.preset, size=settings.size, references=settings.references)
-        options = WindowOptions(settings.size, settings.references, settings.others)
+        options = WindowOptions(settings.size, settings.references, settings.others, settings.augment)
         cache = int(settings.cache_gb * 1e9)
-        self.windows = Windows(SegmentStore(shards, "train", cache), options, settings.seed)
+        self.windows = Windows(SegmentStore(shards, "train", cache, enough(settings.size)), options, settings.seed)
         self.test = self._test_windows(shards, dataclasses.replace(options, augment=False))
         torch.manual_seed(settings.seed)
         net = build(config)

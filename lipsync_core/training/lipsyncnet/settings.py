@@ -56,6 +56,8 @@ class Settings:
     adversarial_from: int = 20_000
     r1_every: int = 16
     discriminator_width: int = 48
+    augment: bool = True
+    """Other places, sizes, colours and levels each time; false to learn a clip by heart."""
     others: int = 4
     """Sounds of other moments that the sync expert compares with."""
     checkpoint_every: int = 1_000

@@ -39,15 +39,17 @@ class SyncExpert(nn.Module):
         self.sound = nn.Sequential(
             nn.Conv2d(1, w, (5, 3), (2, 1), (2, 1)), ResBlock(w, w), nn.Conv2d(w, 2 * w, 3, 2, 1), ResBlock(2 * w, 2 * w),
             nn.Conv2d(2 * w, 4 * w, 3, 2, 1), ResBlock(4 * w, 4 * w), nn.Conv2d(4 * w, 8 * w, 3, (2, 1), 1), ResBlock(8 * w, 8 * w))
-        self.mouth_out = nn.Sequential(nn.Dropout(0.2), nn.Linear(8 * w * 16, embedding))
-        self.sound_out = nn.Sequential(nn.Dropout(0.2), nn.Linear(8 * w * 5 * 6, embedding))
+        self.mouth_out = nn.Sequential(nn.Dropout(0.4), nn.Linear(8 * w * 16, embedding))
+        self.sound_out = nn.Sequential(nn.Dropout(0.4), nn.Linear(8 * w * 5 * 6, embedding))
         self.temperature = nn.Parameter(torch.tensor(2.6))            # exp: 13, learned as in CLIP (Radford et al. 2021)
 
     def see(self, windows: Tensor) -> Tensor:
         """Windows (B, 5, 3, S, S) of steady crops, 0..1 -> (B, E), length 1."""
-        mouths = rearrange(mouth_of(windows), "b t c h w -> (b t) c h w")
-        mouths = F.interpolate(mouths, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
-        x = self.mouth(2 * rearrange(mouths, "(b t) c h w -> b (t c) h w", t=FRAMES) - 1)
+        return self.look(mouths(windows))
+
+    def look(self, mouths: Tensor) -> Tensor:
+        """Windows (B, 5, 3, SIDE, SIDE) of mouths, 0..1 -> (B, E), length 1."""
+        x = self.mouth(2 * rearrange(mouths, "b t c h w -> b (t c) h w") - 1)
         return F.normalize(self.mouth_out(F.silu(x).flatten(1)), dim=1)
 
     def hear(self, mel: Tensor) -> Tensor:
@@ -60,6 +62,13 @@ class SyncExpert(nn.Module):
         logits = self.temperature.exp().clamp(max=50) * seen @ heard.T
         truth = torch.arange(len(seen), device=seen.device)
         return (F.cross_entropy(logits, truth) + F.cross_entropy(logits.T, truth)) / 2
+
+
+def mouths(windows: Tensor) -> Tensor:
+    """The mouths of windows (B, 5, 3, S, S) of steady crops: (B, 5, 3, SIDE, SIDE)."""
+    cut = rearrange(mouth_of(windows), "b t c h w -> (b t) c h w")
+    cut = F.interpolate(cut, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+    return rearrange(cut, "(b t) c h w -> b t c h w", t=FRAMES)
 
 
 def sync_loss(expert: SyncExpert, windows: Tensor, mel: Tensor, others: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import json
 import tarfile
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -35,9 +35,11 @@ APART = 0.3
 
 
 class SegmentStore:
-    """The segments of the shards in a folder, read at random; the last ones stay decoded, up to `cache` bytes."""
+    """The segments of the shards in a folder, read at random; the last ones stay decoded, up to `cache` bytes, with pictures of `side`
+    pixels if they are larger (0: as they are): four times as many stay where half the side is enough."""
 
-    def __init__(self, folder: Path, split: str, cache: int = 1 << 30) -> None:
+    def __init__(self, folder: Path, split: str, cache: int = 1 << 30, side: int = 0) -> None:
+        self.side = side
         self.samples: list[tuple[Path, dict[str, tuple[int, int]]]] = []
         for file in sorted(folder.glob(f"{split}-*.tar")):
             entries: dict[str, dict[str, tuple[int, int]]] = {}
@@ -70,6 +72,8 @@ class SegmentStore:
             self._cache.move_to_end(index)
             return self._cache[index]
         segment = decode_sample({ending: self._bytes(index, ending) for ending in self.samples[index][1]})
+        if 0 < self.side < segment.frames.shape[1]:
+            segment = _smaller(segment, self.side)
         found = segment, wav2lip_mel(segment.samples)
         self._cache[index] = found
         self._size += segment.frames.nbytes
@@ -77,6 +81,17 @@ class SegmentStore:
             _, (old, _) = self._cache.popitem(last=False)
             self._size -= old.frames.nbytes
         return found
+
+
+def _smaller(segment: Segment, side: int) -> Segment:
+    scale = side / segment.frames.shape[1]
+    frames = np.stack([cv2.resize(frame, (side, side), interpolation=cv2.INTER_AREA) for frame in segment.frames])
+    return replace(segment, frames=frames, landmarks=((segment.landmarks + 0.5) * scale - 0.5).astype(np.float32))
+
+
+def enough(size: int) -> int:
+    """Side of the pictures from which crops of `size` pixels can be cut, moved and turned a little, without loss that shows."""
+    return round(1.25 * size)
 
 
 @dataclass
@@ -122,11 +137,12 @@ class Windows:
     def __init__(self, store: SegmentStore, options: WindowOptions, seed: int) -> None:
         self.store, self.options, self.seed = store, options, seed
         frames = np.array([max(length - FRAMES + 1, 0) for length in store.lengths], np.float64)
-        # Of one person in hundreds of segments no more than of ten others.
+        # Of one person in hundreds of segments no more than of ten others, or half of what all others have.
         people = [meta["person"] for meta in store.metas]
         total = {person: sum(f for f, p in zip(frames, people) if p == person) for person in set(people)}
         usual = float(np.median(list(total.values())))
-        weight = np.array([f * min(1.0, 10 * usual / max(total[p], 1)) for f, p in zip(frames, people)])
+        most = {person: max(10 * usual, (sum(total.values()) - total[person]) / 2) for person in total}
+        weight = np.array([f * min(1.0, most[p] / max(total[p], 1)) for f, p in zip(frames, people)])
         if not weight.sum():
             raise MediaError(f"No segment of these shards has {FRAMES} frames: prepare longer ones.")
         self._chance = weight / weight.sum()
