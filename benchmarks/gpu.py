@@ -1,6 +1,7 @@
-"""LipSyncNet on a GPU: faces a second and milliseconds, for every preset and size, and how far that is from what the GPU could do.
+"""LipSyncNet and Wav2Lip on a GPU: faces a second and milliseconds, for every network and size, and how far that is from what the GPU
+could do.
 
-    python benchmarks/gpu.py [--presets base large] [--sizes 256] [--json FILE] [--minutes 9]
+    python benchmarks/gpu.py [--networks base large wav2lip] [--sizes 256] [--json FILE] [--minutes 9]
 
 Needs torch, einops, safetensors, numpy and opencv only, and this checkout. Random weights: speed does not depend on them. Prints a table
 and JSON: eager, channels last, compiled, and as a CUDA graph; bf16 and fp16; batches of 1, 8 and 32. The arithmetic floor is the
@@ -15,16 +16,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, build, preset  # noqa: E402
 from lipsync_core.generators.lipsyncnet.region import hidden_region  # noqa: E402
+from lipsync_core.generators.wav2lip.network import Wav2Lip, Wav2Lip288  # noqa: E402
 
+WAV2LIPS = {"wav2lip": Wav2Lip, "wav2lip288": Wav2Lip288}
+NETWORKS = [*PRESETS, *WAV2LIPS]
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -58,14 +63,33 @@ def rates(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
     return product, 2 * source.numel() / seconds(lambda: target.copy_(source), device)
 
 
-def inputs(network: LipSyncNet, batch: int, device: torch.device, dtype: torch.dtype) -> tuple:
+def built(name: str, size: int) -> nn.Module:
+    """A network with random weights, as the pipeline has it."""
+    if name in PRESETS:
+        network: nn.Module = build(preset(name, size=size))
+    else:
+        network = WAV2LIPS[name]()
+        network.eval().fuse()
+    return network.eval().requires_grad_(False)
+
+
+def inputs(network: nn.Module, batch: int, device: torch.device, dtype: torch.dtype) -> tuple:
+    def channels_last(*shape: int) -> Tensor:
+        return torch.rand(*shape, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
+
+    if isinstance(network, Wav2Lip):
+        return torch.rand(batch, 1, 80, 16, device=device, dtype=dtype), channels_last(batch, 6, network.size, network.size)
+    assert isinstance(network, LipSyncNet)
     config = network.config
     references = torch.rand(1, config.references, 3, config.size, config.size, device=device, dtype=dtype)
     with torch.inference_mode():
         features = [f.expand(batch, -1, -1, -1, -1) for f in network.encode_references(references)]
-    face = torch.rand(batch, 3, config.size, config.size, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last)
-    return (face, hidden_region(config.size).to(device, dtype), torch.randn(batch, config.embedding, device=device, dtype=dtype),
-            references.expand(batch, -1, -1, -1, -1), features)
+    return (channels_last(batch, 3, config.size, config.size), hidden_region(config.size).to(device, dtype),
+            torch.randn(batch, config.embedding, device=device, dtype=dtype), references.expand(batch, -1, -1, -1, -1), features)
+
+
+def pixels(output: Any) -> Tensor:
+    return output if isinstance(output, Tensor) else output.pixels
 
 
 def graphed(run: Callable[..., object], arguments: tuple) -> Callable[[], object]:
@@ -84,23 +108,23 @@ def graphed(run: Callable[..., object], arguments: tuple) -> Callable[[], object
 
 def measure(name: str, size: int, device: torch.device, batches: list[int], deadline: float) -> list[dict]:
     torch.manual_seed(0)
-    exact = build(preset(name, size=size)).eval().requires_grad_(False).to(device)
+    exact = built(name, size).to(device)
     truth_in = inputs(exact, 1, device, torch.float32)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        truth = exact(*truth_in).pixels
+        truth = pixels(exact(*truth_in))
     work = counter.get_total_flops() / 2
     rows = []
     precisions = ("bf16", "fp16") if device.type == "cuda" else ("fp32", "bf16")
     for precision in precisions:
         dtype = PRECISIONS[precision]
         product, copy = rates(device, dtype)
-        network = build(exact.config).eval().requires_grad_(False)
+        network = built(name, size)
         network.load_state_dict(exact.state_dict())
         network = network.to(device, dtype)
         plain = network.to(memory_format=torch.contiguous_format)
         cast = [_cast(value, dtype) for value in truth_in]
         with torch.inference_mode():
-            error = float((plain(*cast).pixels.float() - truth).abs().max())
+            error = float((pixels(plain(*cast)).float() - truth).abs().max())
         compiled = torch.compile(network, mode="max-autotune-no-cudagraphs" if device.type == "cuda" else "default")
         for how in ("eager", "channels last", "compiled", "graph"):
             if how == "graph" and device.type != "cuda":
@@ -119,14 +143,14 @@ def measure(name: str, size: int, device: torch.device, batches: list[int], dead
                 else:
                     def run(call: Callable = call, arguments: tuple = arguments) -> Tensor:
                         with torch.inference_mode():
-                            return call(*arguments).pixels
+                            return pixels(call(*arguments))
                 took = seconds(run, device)
                 memory = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
-                rows.append({"preset": name, "size": size, "precision": precision, "how": how, "batch": batch, "ms": 1000 * took,
+                rows.append({"network": name, "size": size, "precision": precision, "how": how, "batch": batch, "ms": 1000 * took,
                              "faces_s": batch / took, "floor_share": batch * work / product / took, "memory_gb": memory,
                              "max_error": error, "gmac": work / 1e9, "tmac_s": product / 1e12, "copy_gb_s": copy / 1e9})
                 share = batch * work / product / took
-                print(f"{name:6s} {size:4d} {precision} {how:14s} {batch:3d} {took * 1000:9.2f} {batch / took:9.1f} {share:7.1%} "
+                print(f"{name:10s} {size:4d} {precision} {how:14s} {batch:3d} {took * 1000:9.2f} {batch / took:9.1f} {share:7.1%} "
                       f"{memory:6.2f} {error:.4f}", flush=True)
     return rows
 
@@ -137,8 +161,8 @@ def _cast(value: object, dtype: torch.dtype) -> object:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
-    parser.add_argument("--sizes", nargs="+", type=int, default=[256])
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=NETWORKS)
+    parser.add_argument("--sizes", nargs="+", type=int, default=[256], help="of LipSyncNet's crops; Wav2Lip has its own")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--minutes", type=float, default=9.0, help="no new measurement begins after that")
     parser.add_argument("--json", type=Path)
@@ -146,10 +170,10 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     deadline = time.monotonic() + 60 * chosen.minutes
     print(torch.cuda.get_device_name() if device.type == "cuda" else "CPU: a check that this runs, not a measurement")
-    print(f"{'preset':6s} size type {'how':14s} batch        ms   faces/s  floor  GB  error")
+    print(f"{'network':10s} size type {'how':14s} batch        ms   faces/s  floor  GB  error")
     rows = []
-    for name in reversed(chosen.presets):
-        for size in chosen.sizes:
+    for name in reversed(chosen.networks):
+        for size in chosen.sizes if name in PRESETS else [WAV2LIPS[name].layout.size]:
             rows += measure(name, size, device, chosen.batches, deadline)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     text = json.dumps({"device": name, "torch": torch.__version__, "rows": rows}, indent=1)

@@ -1,4 +1,4 @@
-"""The command line: `python -m lipsync_core dub VIDEO AUDIO -o OUT`, `analyze`, `demo`."""
+"""The command line: `python -m lipsync_core dub VIDEO AUDIO -o OUT`, and what `--help` lists beside it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from pathlib import Path
 from . import __version__
 from .errors import LipSyncError
 from .evaluation.command import add_parser as add_evaluate
+from .models.command import add_parsers as add_models
 from .types import Hooks
 
 EXAMPLES = """examples:
   python -m lipsync_core dub clip.mp4 speech.wav -o dubbed.mp4
   python -m lipsync_core dub clip.mp4 speech.wav -o dubbed.mkv --lossless --face 1 --strength 1.2
   python -m lipsync_core dub interview.mov french.m4a -o dubbed.mov --codec prores --silence keep
+  python -m lipsync_core dub clip.mp4 speech.wav -o dubbed.mp4 --generator wav2lip_gan.pth --generator-options offset_ms=40
   python -m lipsync_core analyze clip.mp4 -o tracks.json --sheet tracks.png
+  python -m lipsync_core models
 """
+UNITS = {"download": "MB", "check": "MB"}
+"""What stages count, if not frames."""
 
 
 class ProgressBar:
@@ -53,7 +58,7 @@ class ProgressBar:
         sys.stderr.flush()
 
     def _numbers(self, done: int, total: int, now: float) -> str:
-        frames = f"{done}/{total or '?'} frames"
+        frames = f"{done}/{total or '?'} {UNITS.get(self.stage, 'frames')}"
         if now - self.begin < 0.2:                                    # too early to tell how fast it goes
             return frames
         rate = done / (now - self.begin)
@@ -97,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         bar.finish()
-        sys.stderr.write("stopped; nothing was written\n")
+        sys.stderr.write(f"{getattr(chosen, 'stopped', 'stopped; nothing was written')}\n")
         return 130
 
 
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     faces.add_argument("--device", default="cpu", help="torch device of the face models, for example cuda or mps (default cpu)")
     faces.add_argument("--start", type=float, default=0.0, metavar="SEC", help="skip this much of the video")
     faces.add_argument("--duration", type=float, metavar="SEC", help="use only this much of the video")
-    commands = parser.add_subparsers(title="commands", metavar="{dub,analyze,evaluate,demo}")
+    commands = parser.add_subparsers(title="commands", metavar="{dub,analyze,evaluate,models,convert,download,demo}")
     _dub_parser(commands, [common, faces])
     analyze = commands.add_parser("analyze", parents=[common, faces], help="find and follow faces; tracks as JSON, a picture",
                                   description="Find and follow the faces of a clip. Says which --face number is whom.")
@@ -125,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--sheet", type=Path, metavar="PNG", help="an annotated contact sheet")
     analyze.set_defaults(run=_analyze)
     add_evaluate(commands, common)
+    add_models(commands, common)
     demo = commands.add_parser("demo", parents=[common], help="make a clip of a real face and dub it",
                                description="Make a short clip of a public-domain portrait, dub it with a sentence that ships with "
                                            "the package, and write clip, result and a contact sheet.")
@@ -142,7 +148,10 @@ def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.Arg
     dub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="mp4, mov, mkv, webm or avi")
     dub.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
     mouth = dub.add_argument_group("mouth")
-    mouth.add_argument("--generator", default="morph", help="'morph' (built in, default) or a checkpoint file")
+    mouth.add_argument("--generator", default="morph", help="'morph' (built in, default), or a checkpoint file: "
+                       "its path, or its name in the model folder (see models)")
+    mouth.add_argument("--generator-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="what the generator itself "
+                       "offers, for example precision=fp16 device=cuda; a key that it does not know is answered with the list")
     mouth.add_argument("--face", default="largest", metavar="WHO", help="'largest' (default), 'all', a number from the left (0 is "
                        "the leftmost), or a point such as 640,360")
     mouth.add_argument("--strength", type=float, default=1.0, help="how far the mouth moves: 0 shut, 1 natural (default), 2 much")
@@ -177,7 +186,9 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
     from .dubbing import DubOptions, dub
     from .errors import OutputError
     from .faces import parse_face_rule
+    from .generators import parse_options
     from .media import Encoding
+    from .models import find_model
 
     try:
         face = parse_face_rule(chosen.face)
@@ -189,7 +200,8 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
         raise OutputError(f"{chosen.output} exists already: choose another name, or add --force to overwrite it.")
     encoding = Encoding(chosen.codec, chosen.crf, bitrate, chosen.lossless, chosen.preset, chosen.pix_fmt, options)
     report = dub(chosen.video, chosen.audio, chosen.output, DubOptions(
-        generator=chosen.generator, face=face, strength=chosen.strength, silence=chosen.silence, offset_ms=chosen.offset_ms,
+        generator=find_model(chosen.generator), generator_options=parse_options(chosen.generator_options), face=face,
+        strength=chosen.strength, silence=chosen.silence, offset_ms=chosen.offset_ms,
         backend=chosen.backend, device=chosen.device, smoothing=chosen.smoothing, batch_size=chosen.batch_size,
         blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,
         audio_start=chosen.audio_start, require_face=chosen.require_face, encoding=encoding), hooks=hooks)

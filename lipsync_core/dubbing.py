@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -33,6 +33,8 @@ class DubOptions:
 
     generator: str | Path | Generator = "morph"
     """A built-in generator, a checkpoint file, or a generator that is set up already."""
+    generator_options: Mapping[str, str] = field(default_factory=dict)
+    """What a generator that a name sets up is told, by its own names (`generators.create_generator`)."""
     face: FaceRule = "largest"
     """'largest', 'all', an index from the left, or a point (x, y) in pixels."""
     strength: float = 1.0
@@ -72,6 +74,8 @@ class DubOptions:
         if self.start < 0 or self.audio_start < 0 or (self.duration is not None and self.duration <= 0):
             raise LipSyncError("Start times can't be negative and a duration must be above 0: check --start, --duration and "
                                "--audio-start.")
+        if self.generator_options and not isinstance(self.generator, (str, Path)):
+            raise LipSyncError("A generator that is set up already takes no options: give them where it is set up.")
         self.blending.check()
         self.faces().check()
 
@@ -113,7 +117,9 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path |
     output = Path(output)
     video = Path(video) if isinstance(video, (str, Path)) else video
     given = [Path(item) for item in (video, audio) if isinstance(item, (str, Path))]
-    generator = create_generator(options.generator) if isinstance(options.generator, (str, Path)) else options.generator
+    generator = options.generator
+    if isinstance(generator, (str, Path)):
+        generator = create_generator(generator, options.generator_options)
     source = VideoSource(video, start=options.start, duration=options.duration)
     speech = audio if isinstance(audio, Speech) else load_speech(audio, start=options.audio_start)
     check_target(output, given)

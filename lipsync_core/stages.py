@@ -131,7 +131,7 @@ def work_of(view: Pixels, track: FaceTrack, row: int, frame: int, time: float, s
     region = region_of(window)
     given, where = window, region
     if spec.crop != "native":
-        given = crop(view, landmarks, crop_matrix(spec.crop, landmarks, spec.crop_size), spec.crop_size, frame)
+        given = crop(view, landmarks, crop_matrix(spec.crop, track, row, spec.crop_size), spec.crop_size, frame)
         where = region_of(given)
     return Work(frame, box, window, region, GeneratorItem(given, time, row, where, float(track.activation[row])))
 

@@ -134,13 +134,17 @@ class FaceCrop:
     frame: int = 0
 
 
+CropRule = Callable[[FaceTrack, int, int], np.ndarray]
+"""Track, row, side of the crop in pixels -> affine (2, 3), picture -> crop."""
+
+
 @dataclass(frozen=True)
 class GeneratorSpec:
     """What a generator wants to be given; the pipeline reads it and knows nothing else of the generator."""
 
     name: str
-    crop: str = "native"
-    """`native` (an integer-aligned window of the source, no resampling), or one of `faces.align.crop_matrix`: `face`, `steady`."""
+    crop: str | CropRule = "native"
+    """`native` (an integer-aligned window of the source, no resampling), one of `faces.align.CROPS`, or a rule of the generator's own."""
     crop_size: int = 0
     """Side of the square crop in pixels; 0 with 'native'."""
     references: int = 0

@@ -20,18 +20,21 @@ class LoadGenerator(io.ComfyNode):
             search_aliases=["lip sync model", "load lipsync", "morph", "checkpoint", "wav2lip"],
             inputs=[
                 io.Combo.Input("name", options=host.generator_names(), default=BUILT_IN,
-                               tooltip="morph (built in), or a .safetensors, .pth, .pt or .bin file in ComfyUI's models/lipsync folder."),
+                               tooltip=host.generators_tooltip()),
+                io.String.Input("options", default="", optional=True, advanced=True,
+                                tooltip="What the generator itself offers, as key=value with spaces between, for example precision=fp16; a "
+                                        "key that it does not know is answered with the list. Empty: its own choice. morph takes none."),
             ],
             outputs=[LipSyncGenerator.Output("generator", display_name="generator", tooltip="For Generate Lip Sync or Dub Video.")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, name: str) -> float:
+    def fingerprint_inputs(cls, name: str, options: str = "") -> float:
         return host.generator_time(name)
 
     @classmethod
-    def execute(cls, name: str) -> io.NodeOutput:
-        return io.NodeOutput(host.load_generator(name))
+    def execute(cls, name: str, options: str = "") -> io.NodeOutput:
+        return io.NodeOutput(host.load_generator(name, options))
 
 
 class GenerateLipSync(io.ComfyNode):

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 FOLDER = "lipsync"
 """Checkpoints lie in `models/lipsync`, or where extra_model_paths.yaml says."""
 EXTENSIONS = {".safetensors", ".pth", ".pt", ".bin"}
+TOLD = 12
+"""Files that a tooltip has room for."""
 STEPS = 1000
 
 
@@ -181,7 +183,26 @@ def register_model_folder() -> None:
 
 
 def generator_names() -> list[str]:
-    return [BUILT_IN, *folder_paths.get_filename_list(FOLDER)]
+    """What is built in, and the files that may be generators: MuseTalk's other parts and the like are left out."""
+    return [BUILT_IN, *(name for name, _ in generator_files())]
+
+
+def generator_files() -> list[tuple[str, Path]]:
+    """Names as the host lists them, and where the files are."""
+    from ..lipsync_core.models.brief import may_be_generator
+
+    found = [(name, folder_paths.get_full_path(FOLDER, name)) for name in folder_paths.get_filename_list(FOLDER)]
+    return [(name, Path(path)) for name, path in found if path and may_be_generator(name, Path(path))]
+
+
+def generators_tooltip() -> str:
+    """What there is to choose from, with sizes and licences; told from names, sizes and heads of files, which takes no time."""
+    from ..lipsync_core.models.brief import describe
+
+    files = generator_files()
+    lines = [describe(name, path) for name, path in files[:TOLD]]
+    more = [f"and {len(files) - TOLD} more"] if len(files) > TOLD else []
+    return "\n".join([f"{BUILT_IN}, or a .safetensors, .pth, .pt or .bin file in ComfyUI's models/lipsync folder.", *lines, *more])
 
 
 def generator_time(name: str) -> float:
@@ -224,12 +245,16 @@ class SparingGenerator:
         return self.generate(batch[:half], state) + self.generate(batch[half:], state)
 
 
-def load_generator(name: str) -> LoadedGenerator:
-    from ..lipsync_core.generators import create_generator
+def load_generator(name: str, options: str = "") -> LoadedGenerator:
+    """`options` are words `key=value`, spaces or lines between them."""
+    from ..lipsync_core.generators import create_generator, parse_options
 
+    chosen = parse_options(options.split())
     if name == BUILT_IN:
-        return LoadedGenerator(name, create_generator("morph"))
-    generator = create_generator(folder_paths.get_full_path_or_raise(FOLDER, name))
+        return LoadedGenerator(name, create_generator("morph", chosen))
+    # The host moves the network later, so that the file's own `auto` would see a CPU.
+    half = comfy.model_management.should_use_fp16(comfy.model_management.get_torch_device())
+    generator = create_generator(folder_paths.get_full_path_or_raise(FOLDER, name), {"precision": "fp16" if half else "fp32"} | chosen)
     network = getattr(generator, "network", None)
     return LoadedGenerator(name, generator, None if network is None else patcher_of(network))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,10 @@ MEL_RATE = 80.0
 """Mel frames a second: 16 kHz over a hop of 200 samples."""
 MEL_STEP = 16
 """Mel frames in a window: 200 ms."""
+HOP, CONTEXT = 200, 4
+"""Samples a mel frame; frames before and after a block that its spectra need."""
+BLOCK = 1600
+"""Mel frames that are worked on at a time (20 s): the spectra of an hour of speech need no more memory than those of a minute."""
 
 
 def wav2lip_mel(samples: np.ndarray) -> Tensor:
@@ -25,6 +31,15 @@ def wav2lip_mel(samples: np.ndarray) -> Tensor:
     mel = mel_filters(80, 800, 55.0, 7600.0) @ magnitudes(emphasised, 800, 200)
     decibels = 20 * torch.log10(mel.clamp_min(1e-5)) - 20
     return (8 * (decibels + 100) / 100 - 4).clamp(-4, 4)
+
+
+def mel_blocks(samples: np.ndarray) -> Iterator[Tensor]:
+    """The columns of `wav2lip_mel` (80, 1 + n // 200) in order, block by block: (80, k), k at most `BLOCK`."""
+    total = 1 + len(samples) // HOP
+    for first in range(0, total, BLOCK):
+        last = min(total, first + BLOCK)
+        begin = max(0, first - CONTEXT)
+        yield wav2lip_mel(samples[begin * HOP:(last + CONTEXT) * HOP])[:, first - begin:last - begin]
 
 
 def mel_window(mel: Tensor, time: float) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
-from ..types import FaceCrop, Pixels
+from ..types import CropRule, FaceCrop, FaceTrack, Pixels
 from .pose import _TEMPLATE
 
 TEMPLATE = np.array([[0.315, 0.345], [0.685, 0.345], [0.5, 0.555], [0.365, 0.735], [0.635, 0.735]])
@@ -44,20 +46,53 @@ def steady_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
     return similarity(np.asarray(landmarks, np.float64)[STEADY], template * size - 0.5)
 
 
-def crop_matrix(kind: str, landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Affine (2, 3) of the crop that a `GeneratorSpec.crop` names: 'face' (`similarity_matrix`) or 'steady'. Raises `ValueError`."""
-    if kind == "steady":
-        return steady_matrix(landmarks, size)
-    if kind == "face":
-        return similarity_matrix(landmarks, size)
-    raise ValueError(f"there is no crop {kind!r}")
-
-
 def box_matrix(box: np.ndarray, size: int) -> np.ndarray:
     """Affine (2, 3) that stretches a box (4,) to a square of `size` pixels, edge to edge, as `cv2.resize` does."""
     x0, y0, x1, y1 = (float(v) for v in box)
     sx, sy = size / (x1 - x0), size / (y1 - y0)
     return np.array([[sx, 0, -x0 * sx + 0.5 * sx - 0.5], [0, sy, -y0 * sy + 0.5 * sy - 0.5]])
+
+
+FOREHEAD, CHIN = 0.28, 0.05
+"""What Wav2Lip's detector (S3FD) shows above the brows, and its usual padding of 10 pixels below the chin, as shares of the height from
+brows to chin of a face of 200 pixels."""
+
+
+def detector_box(landmarks: np.ndarray) -> np.ndarray:
+    """Box (4,) x0, y0, x1, y1 like that of the detector that Wav2Lip was taught with, from landmarks (68, 2)."""
+    p = np.asarray(landmarks, np.float64)
+    (x0, y0), (x1, y1) = p.min(0), p.max(0)
+    return np.array([x0, y0 - FOREHEAD * (y1 - y0), x1, y1 + CHIN * (y1 - y0)])
+
+
+JAW_MARGIN = 0.04
+"""MuseTalk 1.5 shows 10 pixels below the chin, of crops of about 256 pixels."""
+
+
+def nose_box(landmarks: np.ndarray) -> np.ndarray:
+    """Box (4,) of MuseTalk's crop: the middle of the nose is at half its height (architectures: MuseTalk, face crop)."""
+    p = np.asarray(landmarks, np.float64)
+    (x0, _), (x1, bottom) = p.min(0), p.max(0)
+    middle = min(p[29, 1], bottom - 1.0)
+    return np.array([x0, 2 * middle - bottom, x1, bottom + JAW_MARGIN * 2 * (bottom - middle)])
+
+
+CROPS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "face": similarity_matrix,
+    "steady": steady_matrix,
+    "detector": lambda landmarks, size: box_matrix(detector_box(landmarks), size),
+    "nose": lambda landmarks, size: box_matrix(nose_box(landmarks), size),
+}
+"""The crops that a `GeneratorSpec.crop` may name."""
+
+
+def crop_matrix(kind: str | CropRule, track: FaceTrack, row: int, size: int) -> np.ndarray:
+    """Affine (2, 3), picture -> crop of `size` pixels, that a `GeneratorSpec.crop` names (`CROPS`) or is. Raises `ValueError`."""
+    if callable(kind):
+        return kind(track, row, size)
+    if kind not in CROPS:
+        raise ValueError(f"there is no crop {kind!r}: use {', '.join(CROPS)}")
+    return CROPS[kind](track.landmarks[row], size)
 
 
 def window_matrix(box: tuple[int, int, int, int]) -> np.ndarray:
@@ -68,7 +103,7 @@ def window_matrix(box: tuple[int, int, int, int]) -> np.ndarray:
 def whole_face_box(landmarks: np.ndarray, picture: tuple[int, int], lower: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
     """Integer box (x0, y0, x1, y1) of all pixels that a generator's crop may show, inside a picture of (w, h); holds the box `lower`."""
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * 256 - 0.5
-    reach = np.concatenate([transform(invert(crop_matrix(kind, landmarks, 256)), corners) for kind in ("face", "steady")])
+    reach = np.concatenate([transform(invert(rule(landmarks, 256)), corners) for rule in CROPS.values()])
     low, high = np.floor(reach.min(0)).astype(int) - 2, np.ceil(reach.max(0)).astype(int) + 3
     return (max(0, min(lower[0], int(low[0]))), max(0, min(lower[1], int(low[1]))), min(picture[0], max(lower[2], int(high[0]))),
             min(picture[1], max(lower[3], int(high[1]))))

@@ -14,6 +14,7 @@ import soundfile
 import torch
 from helpers import moving_face, write_clip
 from PIL import Image
+from random_checkpoints import random_wav2lip, write_musetalk
 from safetensors.torch import save_file
 
 from lipsync_core.generators.lipsyncnet import build, preset
@@ -56,8 +57,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, face
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder outside the host, as extra_model_paths.yaml names it: a small LipSyncNet with random weights, a file of tensors
-    that no generator knows, and a text."""
+    """A models folder outside the host, as extra_model_paths.yaml names it: a small LipSyncNet, a Wav2Lip and a small MuseTalk with
+    random weights, a file of tensors that no generator knows, and a text."""
     folder = tmp_path_factory.mktemp("other disk")
     (folder / "lipsync").mkdir()
     torch.manual_seed(3)
@@ -66,6 +67,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not parameter.detach().any():                              # layers that begin as zero would leave the picture as it is
             torch.nn.init.normal_(parameter, std=0.05)
     save(network, folder / "lipsync" / "small network.safetensors", {"note": "random weights"})
+    torch.save({"state_dict": {f"module.{k}": v for k, v in random_wav2lip().state_dict().items()}, "optimizer": {}},
+               folder / "lipsync" / "random_wav2lip.pth")
+    write_musetalk(folder / "lipsync" / "musetalk")
     save_file({"some.weight": torch.zeros(2, 3)}, folder / "lipsync" / "unknown.safetensors")
     (folder / "lipsync" / "readme.txt").write_text("not a model")
     return folder

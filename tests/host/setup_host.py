@@ -27,6 +27,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIREMENTS = REPOSITORY / "requirements.txt"
+OPTIONAL = REPOSITORY / "requirements-musetalk.txt"
 FOLDER = REPOSITORY / ".host"
 
 # ComfyUI is no package. This sdist, a third party's upload, carries ComfyUI 0.30.0 unchanged (999 of 999 files are those of upstream's
@@ -112,7 +113,8 @@ def _version(path: Path) -> str:
 
 
 def _ours(say) -> Host:
-    recipe = [SDIST, INSIDE, TORCH, COMPANIONS, NOT_NEEDED, SHIM, CONSTRAINTS.read_text(), REQUIREMENTS.read_text(), sys.version]
+    recipe = [SDIST, INSIDE, TORCH, COMPANIONS, NOT_NEEDED, SHIM, sys.version,
+              *(file.read_text() for file in (CONSTRAINTS, REQUIREMENTS, OPTIONAL))]
     stamp = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
     ready = FOLDER / "ready.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
@@ -150,6 +152,9 @@ class _Setup:
         self.step("the pack's requirements.txt", self.pip("install", "-r", str(REQUIREMENTS)), status=4)
         effect = self.compare(before, self.freeze(), self.complaints() - complaints)
         self.say(effect)
+        # What only MuseTalk needs must leave the host as it is as well.
+        self.step("requirements-musetalk.txt", self.pip("install", "-r", str(OPTIONAL), "-c", str(CONSTRAINTS)), status=4)
+        self.compare(before, self.freeze(), self.complaints() - complaints)
         return Host(str(self.comfy), str(self.python), _version(self.comfy), effect)
 
     def pip(self, *arguments: str) -> list[str]:
@@ -210,7 +215,7 @@ class _Setup:
         (FOLDER / "after.json").write_text(json.dumps(after, indent=1))
         changed = [f"{name} {version} -> {after.get(name, 'gone')}" for name, version in before.items() if after.get(name) != version]
         if changed or complaints:
-            raise HostError("requirements.txt changes what the host needs: " + "; ".join([*changed, *sorted(complaints)]), 4)
+            raise HostError("our requirements change what the host needs: " + "; ".join([*changed, *sorted(complaints)]), 4)
         added = sorted(f"{name} {after[name]}" for name in after.keys() - before.keys())
         return f"requirements.txt added {len(added)} packages ({', '.join(added)}) and changed none of the host's {len(before)}"
 

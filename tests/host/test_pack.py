@@ -12,7 +12,7 @@ from host.comfy import PACK, Server, import_of_pack
 
 NODES = {
     "OpenLipSyncLoadAudio": ("Load & Resample Audio", "file start duration channel normalise audio", "speech:AUDIO original:AUDIO"),
-    "OpenLipSyncLoadGenerator": ("Load Generator", "name", "generator:LIPSYNC_GENERATOR"),
+    "OpenLipSyncLoadGenerator": ("Load Generator", "name options", "generator:LIPSYNC_GENERATOR"),
     "OpenLipSyncDetectFaces": ("Detect & Crop Faces", "images fps face number x y detector smoothing landmarks",
                                "faces:LIPSYNC_FACES crops:IMAGE region:MASK"),
     "OpenLipSyncGenerate": ("Generate Lip Sync", "generator faces audio strength silence offset_ms batch_size",
@@ -81,8 +81,11 @@ def test_experts_knobs_are_folded_away(server: Server) -> None:
 
 
 def test_generators_come_from_the_hosts_folder_and_from_extra_model_paths(server: Server) -> None:
-    (names,) = [spec[1].get("options", spec[0]) for spec in inputs_of(server, "OpenLipSyncLoadGenerator").values()]
-    assert names == ["morph (built in)", "broken.safetensors", "small network.safetensors", "unknown.safetensors"]      # no readme.txt
+    spec = inputs_of(server, "OpenLipSyncLoadGenerator")["name"]
+    names = spec[1].get("options", spec[0])
+    assert names == ["morph (built in)", "broken.safetensors", "musetalk/musetalkV15/unet.pth", "random_wav2lip.pth",
+                     "small network.safetensors", "unknown.safetensors"]      # no readme.txt, no VAE
+    assert all(name in spec[1]["tooltip"] for name in names)          # with size and licence
 
 
 def test_help_pages_workflows_and_translations_are_served(server: Server) -> None:

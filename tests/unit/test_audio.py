@@ -9,8 +9,9 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from lipsync_core.audio import load_speech, mel_window, speech_from_samples, wav2lip_mel
+from lipsync_core.audio import load_speech, mel_blocks, mel_window, speech_from_samples, wav2lip_mel
 from lipsync_core.errors import MediaError
 
 
@@ -86,6 +87,13 @@ def test_mel_equals_librosas() -> None:
     ours = wav2lip_mel(samples).numpy()
     assert ours.shape == (80, 81) and np.abs(ours - truth).max() < 1e-3
     assert (wav2lip_mel(np.zeros(8000, np.float32)) == -4).all()
+
+
+def test_mel_in_blocks_is_mel_as_a_whole() -> None:
+    samples = (0.1 * np.random.default_rng(1).standard_normal(21 * 16_000)).astype(np.float32)
+    blocks = list(mel_blocks(samples))
+    assert [block.shape[1] for block in blocks] == [1600, 81]
+    assert (torch.cat(blocks, 1) - wav2lip_mel(samples)).abs().max() < 1e-5
 
 
 def test_windows_follow_the_time_at_any_rate() -> None:

@@ -17,7 +17,7 @@ LANGUAGES = ("en", "zh", "ja", "ko", "es", "fr", "de")
 CJK = {"zh": r"[\u4e00-\u9fff]", "ja": r"[\u3040-\u30ff\u4e00-\u9fff]", "ko": r"[\uac00-\ud7af]"}
 SYMBOLS = {"x", "y", "fps", "crf"}
 """Names that are the same everywhere."""
-SAME_WORD = {"es": {"audio", "video"}, "fr": {"audio", "images", "silence", "source", "codec"}, "de": {"video"}}
+SAME_WORD = {"es": {"audio", "video"}, "fr": {"audio", "images", "silence", "source", "codec", "options"}, "de": {"video"}}
 """Names that are the same word in that language."""
 LITERAL = re.compile(r"'(number|point|\(connected audio\)|!)'|\b(morph|face-alignment|ffv1|prores|h26[45]|models/lipsync)\b|"
                      r"\.(safetensors|pth|pt|bin)\b|-?\d[\d./]*\d|\d")
@@ -50,8 +50,16 @@ def calls(items: list[ast.expr]) -> Iterator[ast.Call]:
 
 
 def entry(call: ast.Call) -> dict[str, str]:
-    texts = {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
-    return {"id": call.args[0].value, "name": texts.get("display_name", call.args[0].value), "tooltip": texts["tooltip"]}
+    """A tooltip that is made when the host asks for it (what lies in a folder) is no text that could be translated: a translation would
+    hide it, since the page prefers it."""
+    words = {word.arg: word.value for word in call.keywords}
+    texts = {key: value.value for key, value in words.items() if isinstance(value, ast.Constant)}
+    found = {"id": call.args[0].value, "name": texts.get("display_name", call.args[0].value)}
+    return found if isinstance(words["tooltip"], ast.Call) else found | {"tooltip": texts["tooltip"]}
+
+
+def translated(one: dict[str, str]) -> dict[str, str]:
+    return {key: one[key] for key in ("name", "tooltip") if key in one}
 
 
 @cache
@@ -68,8 +76,8 @@ def schemas() -> dict[str, dict[str, Any]]:
             found[words["node_id"].value] = {
                 "display_name": words["display_name"].value,
                 "description": words["description"].value,
-                "inputs": {one["id"]: {"name": one["name"], "tooltip": one["tooltip"]} for one in inputs},
-                "outputs": {str(i): {"name": one["name"], "tooltip": one["tooltip"]} for i, one in enumerate(outputs)},
+                "inputs": {one["id"]: translated(one) for one in inputs},
+                "outputs": {str(i): translated(one) for i, one in enumerate(outputs)},
             }
     return found
 

@@ -205,8 +205,8 @@ def test_what_is_no_generator_is_explained(tmp_path: Path) -> None:
     text.write_text("not a checkpoint")
     torch.save({"state_dict": {"module.a": torch.zeros(2)}}, tmp_path / "known.pth")
     torch.save({"just": "words"}, tmp_path / "words.pt")
-    for name, words in (("nothing", "no generator"), (tmp_path, "folder"), (strange, "first.weight"), (text, "not a checkpoint"),
-                        (tmp_path / "known.pth", "module.a"), (tmp_path / "words.pt", "holds no tensors")):
+    for name, words in (("nothing", "no generator"), (tmp_path, "folder"), (strange, "first.weight"), (text, "can't be read"),
+                        (tmp_path / "known.pth", "begins with a"), (tmp_path / "words.pt", "holds no tensors")):
         with pytest.raises(CheckpointError, match=words) as error:
             create_generator(name)
         assert "\n" not in str(error.value)

@@ -21,9 +21,9 @@ MARKS = ("audio.rnn.weight_ih_l0", "deformer.first.weight", "decoder.head.2.weig
 """Tensors that only this network has, all together."""
 
 
-def detect(names: Mapping[str, object] | list[str]) -> bool:
-    """Whether tensors of these names are a LipSyncNet."""
-    return all(mark in names for mark in MARKS)
+def detect(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether tensors of these names and shapes are a LipSyncNet. The names tell: sizes are its config's to choose."""
+    return all(mark in shapes for mark in MARKS)
 
 
 def save(network: LipSyncNet, file: Path, card: Mapping[str, str], *, half: bool = False) -> None:

@@ -9,22 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...audio import wav2lip_mel
-from ...dsp import band_levels, speech_activity
+from ...audio import mel_blocks
 from ...errors import FaceError
 from ...faces.align import steady_matrix
 from ...pixels import ArrayPixels
 from ...types import Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
+from ..drive import Driving
 from .audio import DELAY, MEL_BANDS, REACH, STEP_RATE, STRIDE
 from .config import LipSyncNetConfig
 from .network import LipSyncNet
 from .region import hidden_region
-
-HOP, CONTEXT = 200, 4
-"""Samples a mel column; columns before and after a block that its spectra need."""
-BLOCK = 1600
-"""Mel columns that are worked on at a time (20 s): an hour of speech needs no more memory than a minute, but for its embeddings."""
-ACTIVITY_RATE = 100.0
 
 
 @dataclass(frozen=True)
@@ -35,12 +29,10 @@ class LipSyncNetState:
     """float16 (steps, E): what is said, every 25 ms, already late by what the network looks ahead."""
     quiet: Tensor
     """(E,): the embedding of silence."""
-    activity: np.ndarray
-    """float32 (n,), 100 a second: who speaks when."""
     references: Tensor
     """(1, R, 3, S, S)."""
     features: list[Tensor]
-    drive: Drive
+    driving: Driving
 
 
 class LipSyncNetGenerator:
@@ -59,17 +51,15 @@ class LipSyncNetGenerator:
             quiet, _ = self.network.audio(like.new_full((1, MEL_BANDS, 80), -4.0), self.network.audio.start(1, like))
             references = self._references(person).to(like)
             features = self.network.encode_references(references)
-        activity = speech_activity(band_levels(speech.samples, rate=ACTIVITY_RATE), ACTIVITY_RATE)
-        return LipSyncNetState(embeddings, quiet[0, -1], activity, references, features, drive)
+        return LipSyncNetState(embeddings, quiet[0, -1], references, features, Driving.of(speech.samples, drive))
 
     def generate(self, batch: Sequence[GeneratorItem], state: LipSyncNetState) -> list[GeneratedFace]:
-        drive, like = state.drive, self._like()
+        like = self._like()
         times = np.array([item.time for item in batch])
-        active = torch.from_numpy(np.interp(times * ACTIVITY_RATE, np.arange(len(state.activity)), state.activity).astype(np.float32))
         with torch.inference_mode():
             embedding = self._at(state, times)
-            amount = drive.strength * (active if drive.silence == "close" else torch.ones_like(active))
-            embedding = state.quiet + amount.to(like)[:, None] * (embedding - state.quiet)
+            amount = torch.from_numpy(state.driving.amount(times)).to(like)
+            embedding = state.quiet + amount[:, None] * (embedding - state.quiet)
             faces = torch.from_numpy(np.stack([np.asarray(item.crop.pixels) for item in batch])).to(like.device)
             faces = (faces.permute(0, 3, 1, 2).to(like.dtype) / 255).contiguous(memory_format=torch.channels_last)
             size = len(batch)
@@ -77,7 +67,7 @@ class LipSyncNetGenerator:
                                [f.expand(size, -1, -1, -1, -1) for f in state.features])
             pixels = out.pixels.float().mul(255).permute(0, 2, 3, 1).cpu().numpy()
             masks = out.mask.float()[:, 0].cpu().numpy()
-        shown = [item.activation * (float(a) if drive.silence == "keep" else 1.0) for item, a in zip(batch, active)]
+        shown = state.driving.shown(times) * [item.activation for item in batch]
         return [GeneratedFace(np.ascontiguousarray(p), m * np.float32(s)) for p, m, s in zip(pixels, masks, shown)]
 
     def embed(self, samples: np.ndarray, hooks: Hooks) -> Tensor:
@@ -117,12 +107,8 @@ class LipSyncNetGenerator:
 
 def _mel_blocks(samples: np.ndarray, tail: int) -> Iterator[Tensor]:
     """Log-mel columns (80, k), k even, of speech with `tail` columns of silence after it, block by block."""
-    total = 1 + len(samples) // HOP
-    for first in range(0, total, BLOCK):
-        last = min(total, first + BLOCK)
-        begin = max(0, first - CONTEXT)
-        part = samples[begin * HOP:(last + CONTEXT) * HOP]
-        yield _even(wav2lip_mel(part)[:, first - begin:last - begin])
+    for columns in mel_blocks(samples):
+        yield _even(columns)
     yield torch.full((MEL_BANDS, tail + tail % 2), -4.0)
 
 

@@ -1,0 +1,38 @@
+"""How the user's wishes and the pauses of the speech decide what a network hears, and how much of its answer is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..dsp import band_levels, speech_activity
+from ..types import Drive
+
+ACTIVITY_RATE = 100.0
+"""Values a second of the speech activity."""
+
+
+@dataclass(frozen=True)
+class Driving:
+    """A `Drive` over the time of a recording, for generators whose network hears something between silence and the speech."""
+
+    drive: Drive
+    activity: np.ndarray
+    """float32 (n,), 0..1, 100 a second: who speaks when."""
+
+    @classmethod
+    def of(cls, samples: np.ndarray, drive: Drive) -> Driving:
+        """For speech (n,) float32 at 16 kHz."""
+        return cls(drive, speech_activity(band_levels(samples, rate=ACTIVITY_RATE), ACTIVITY_RATE))
+
+    def amount(self, times: np.ndarray) -> np.ndarray:
+        """How much of the speech is heard at times (B,), seconds: float32 (B,), 0 silence, 1 all, more exaggerates."""
+        return np.float32(self.drive.strength) * (self._active(times) if self.drive.silence == "close" else np.ones(len(times), np.float32))
+
+    def shown(self, times: np.ndarray) -> np.ndarray:
+        """How much of the new face is shown at times (B,), seconds: float32 (B,), 0..1; in pauses nothing where they are kept."""
+        return self._active(times) if self.drive.silence == "keep" else np.ones(len(times), np.float32)
+
+    def _active(self, times: np.ndarray) -> np.ndarray:
+        return np.interp(np.asarray(times) * ACTIVITY_RATE, np.arange(len(self.activity)), self.activity).astype(np.float32)

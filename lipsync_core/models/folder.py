@@ -1,0 +1,32 @@
+"""Where checkpoint files are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+VARIABLE = "OPENLIPSYNC_MODELS"
+ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".model")
+"""File endings that checkpoints have."""
+PACK = Path(__file__).parents[2]
+"""The folder that this pack lies in."""
+
+
+def models_folder(given: Path | str | None = None, pack: Path = PACK) -> Path:
+    """`given`; else what OPENLIPSYNC_MODELS names; else `models/lipsync` of the ComfyUI whose custom_nodes `pack` lies in; else the one
+    in the current folder. It need not exist."""
+    if given is not None:
+        return Path(given)
+    if named := os.environ.get(VARIABLE):
+        return Path(named).expanduser()
+    comfyui = pack.parent.parent
+    home = comfyui if pack.parent.name == "custom_nodes" and (comfyui / "folder_paths.py").is_file() else Path()
+    return home / "models" / "lipsync"
+
+
+def find_model(name: str) -> str:
+    """A file (or MuseTalk's folder) that is named without its place is looked for in the model folder; anything else stays as it is."""
+    if not name or Path(name).exists():
+        return name
+    there = models_folder() / name
+    return str(there) if there.exists() else name
