@@ -43,7 +43,7 @@ class Evaluate(io.ComfyNode):
         from ..lipsync_core.evaluation.picture import plot
         from ..lipsync_core.evaluation.report import table
 
-        speech = host.speech_of(audio, "Evaluate Lip Sync")
+        speech, syncnet = host.speech_of(audio, "Evaluate Lip Sync"), host.syncnet_file()
         with host.temporary() as files:
             paths = []
             for video in (dubbed, source, truth):
@@ -54,5 +54,6 @@ class Evaluate(io.ComfyNode):
             sound = host.temp_file(".wav")
             files.append(sound)
             soundfile.write(sound, speech.samples, 16_000, subtype="FLOAT")
-            result = evaluate(paths[0], paths[1], paths[2], sound, hooks=host.hooks(analyse=3, pixels=1))
+            result = evaluate(paths[0], paths[1], paths[2], sound, syncnet=syncnet,
+                              hooks=host.hooks(analyse=3, pixels=1, **({"syncnet": 3.0} if syncnet else {})))
         return io.NodeOutput(table([replace(result, dubbed="dubbed")]), host.picture_batch([plot(result)]))

@@ -195,6 +195,14 @@ def generator_files() -> list[tuple[str, Path]]:
     return [(name, Path(path)) for name, path in found if path and may_be_generator(name, Path(path))]
 
 
+def syncnet_file() -> Path | None:
+    """SyncNet, in any of the folders that `models/lipsync` means here."""
+    from ..lipsync_core.evaluation.syncnet_file import NAMES
+
+    found = (folder_paths.get_full_path(FOLDER, name) for name in NAMES)
+    return next((Path(path) for path in found if path), None)
+
+
 def generators_tooltip() -> str:
     """What there is to choose from, with sizes and licences; told from names, sizes and heads of files, which takes no time."""
     from ..lipsync_core.models.brief import describe

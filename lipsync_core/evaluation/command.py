@@ -32,6 +32,8 @@ def add_parser(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
                         "with care), 'face-alignment', or the path of a Python interpreter that has mediapipe")
     parser.add_argument("--source-start", type=float, default=0.0, metavar="SEC", help="this much of the source was skipped (dub --start)")
     parser.add_argument("--face", default="largest", metavar="WHO", help="who was dubbed, as in dub --face (default: largest)")
+    parser.add_argument("--syncnet", type=Path, metavar="FILE", help="syncnet_v2.model, for LSE-C, LSE-D and the offset (default: the one "
+                        "in the model folder; `python -m lipsync_core download syncnet` gets it)")
     parser.add_argument("--compare", type=Path, nargs="+", default=[], metavar="CLIP", help="more dubs of the same source, side by side")
     parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="write everything as JSON")
     parser.add_argument("--html", type=Path, metavar="HTML", help="write a page with plots and pictures")
@@ -46,7 +48,7 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
 
     if chosen.source_start < 0:
         raise LipSyncError("--source-start can't be negative: give the seconds of the source that were skipped.")
-    inputs = [chosen.dubbed, *chosen.compare, *(f for f in (chosen.source, chosen.truth, chosen.audio) if f)]
+    inputs = [chosen.dubbed, *chosen.compare, *(f for f in (chosen.source, chosen.truth, chosen.audio, chosen.syncnet) if f)]
     for target in (chosen.output, chosen.html):
         _check_target(target, inputs)
     try:
@@ -54,7 +56,7 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     except ValueError as error:
         raise LipSyncError(str(error)) from error
     results = evaluate_several([chosen.dubbed, *chosen.compare], chosen.source, chosen.truth, chosen.audio, chosen.landmarks,
-                               source_start=chosen.source_start, face=face, hooks=hooks)
+                               source_start=chosen.source_start, face=face, syncnet=chosen.syncnet, hooks=hooks)
     if chosen.output:
         content = results[0].as_dict() if len(results) == 1 else {"format": results[0].as_dict()["format"],
                                                                   "clips": [result.as_dict() for result in results]}

@@ -10,7 +10,8 @@ import numpy as np
 
 from .measures import MEASURES, Measure
 from .plots import rows_of, timeline
-from .report import Evaluation, short_names
+from .report import SYNC_KEYS, SYNC_TITLE, Evaluation, short_names, sync_notes, without_syncnet
+from .syncnet_file import how_to_get_it
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fcfcfa; --ink: #1d2127; --soft: #68707c; --rule: #dfe2e6; --card: #fff; --dub: #d9480f;
@@ -71,6 +72,8 @@ def page(evaluations: Sequence[Evaluation]) -> str:
         parts.append(f'<p class="note">{escape(first.landmarks_note)}</p>')
     parts += ["<h2>Measures</h2>", '<div class="scroll">', measures_table(evaluations, names), "</div>",
               '<p class="soft">✓ and ✗: within and outside the good range. Open a line for what it says and what fools it.</p>']
+    if without_syncnet(evaluations):
+        parts.append(f'<p class="soft">{escape(how_to_get_it())}</p>')
     for name, evaluation in zip(names, evaluations):
         parts += [f'<p class="note">{escape(name)}: {escape(note)}</p>' for note in evaluation.notes]
     parts += ["<h2>Opening of the mouth over time</h2>", _legend(evaluations)]
@@ -100,6 +103,9 @@ def measures_table(evaluations: Sequence[Evaluation], names: Sequence[str]) -> s
     rows = ["<table><thead><tr><th></th>", *(f"<th>{escape(n)}</th>" for n in names), "<th>good</th></tr></thead><tbody>"]
     for measure in MEASURES:
         values = [e.measures.get(measure.key) for e in evaluations]
+        if measure.key == SYNC_KEYS[0] and (missing := sync_notes(evaluations)):
+            texts = "".join(f'<td class="unit">{escape(note)}</td>' for note in missing)
+            rows.append(f'<tr><td>{escape(SYNC_TITLE)}</td>{texts}<td class="wanted"></td></tr>')
         if all(value is None for value in values):
             continue
         cells = "".join(_cell(measure, v, e.counts.get(measure.count)) for v, e in zip(values, evaluations))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import curves, pixel_measures, sound_measures, truth_measures
+from . import curves, pixel_measures, sound_measures, sync_scores, truth_measures
 from .container import Timing
 
 
@@ -25,7 +25,7 @@ class Measure:
     count: str = ""
     """Key of `Evaluation.counts`: on how many frames, pairs or closures it rests."""
     needs: str = ""
-    """'truth', 'source' or 'foreign sound'; empty = the dub alone."""
+    """'truth', 'source', 'foreign sound' or 'SyncNet'; empty = the dub alone."""
 
     def judge(self, value: float | None) -> bool | None:
         """Whether `value` is good; None where that can't be said."""
@@ -50,16 +50,6 @@ class Measure:
         return "\n".join(" ".join(part.split()) for part in text.replace("`", "").split("\n\n"))
 
 
-def lse(dub: object = None) -> dict[str, object]:
-    """LSE-C (confidence, higher is better) and LSE-D (distance, lower is better), from SyncNet v2; real clips reach about 8 and 7
-    (Prajwal et al., Wav2Lip, 2020, LRS2).
-
-    The one place for them: they are null until a SyncNet file can be given. Fooled by generators that were taught against SyncNet: these
-    beat real video.
-    """
-    return {"lse_c": None, "lse_d": None, "lse_note": "no SyncNet given"}
-
-
 # Good ranges: issue 3 ('Done when'); the tests check that each finds its own defect and passes the others'.
 MEASURES = (
     Measure("correlation", "Opening, correlation with the truth", "r", truth_measures.correlation, (0.6, None), needs="truth"),
@@ -79,6 +69,9 @@ MEASURES = (
     Measure("leak_truth", "... in the truth", "% of silent frames", sound_measures.leak, digits=1, needs="truth"),
     Measure("leftover", "Source's own mouth left over", "r", sound_measures.leftover, (-0.15, 0.15), 2, "leftover_frames", "foreign sound"),
     Measure("leftover_chance", "... that chance alone reaches", "r", sound_measures.leftover_chance, needs="foreign sound"),
+    Measure("lse_c", "LSE-C, SyncNet's confidence", "distance", sync_scores.lse_c, (3, None), 2, "sync_windows", "SyncNet"),
+    Measure("lse_d", "LSE-D, SyncNet's distance", "distance", sync_scores.lse_d, needs="SyncNet"),
+    Measure("syncnet_offset_ms", "SyncNet's offset (positive: mouth late)", "ms", sync_scores.offset_frames, (-40, 40), 0, needs="SyncNet"),
     Measure("sharpness", "Sharpness of the lower face's skin", "ratio", pixel_measures.sharpness, (0.9, 1.1), needs="source"),
     Measure("sharpness_mouth", "Sharpness of the lips", "ratio", pixel_measures.sharpness, (0.75, 1.35), needs="source"),
     Measure("sharpness_beside", "... of the cheeks above (encoding alone)", "ratio", pixel_measures.sharpness, needs="source"),

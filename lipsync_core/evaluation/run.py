@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,9 @@ from .pixel_measures import PixelMeter, flicker, lip_motion
 from .report import Evaluation
 from .sound_measures import Sound
 from .strip import make_tiles
+from .syncnet import TOO_SHORT, score
+from .syncnet_file import NO_FILE, find_syncnet, load_syncnet
+from .syncnet_net import SyncNet
 
 SPARE = 0.3
 """Seconds of source and truth that are looked at beyond the dub's end."""
@@ -40,25 +43,30 @@ class Clip:
 
 def evaluate(dubbed: Path | str, source: Path | str | None = None, truth: Path | str | None = None,
              audio: Path | str | None = None, landmarks: str | Path = "builtin", *, source_start: float = 0.0,
-             face: FaceRule = "largest", hooks: Hooks | None = None) -> Evaluation:
+             face: FaceRule = "largest", syncnet: Path | str | None = None, hooks: Hooks | None = None) -> Evaluation:
     """Measure a dubbed clip.
 
     `source` is the clip that was dubbed (from `source_start` seconds on), `truth` one in which the same person really says the words,
     `audio` the sound that drives (default: the dubbed clip's own; a file's sound begins with the first frame). `landmarks`: 'builtin',
-    'face-alignment', or the path of a Python interpreter with mediapipe. What needs a file that is not given is None. Memory
+    'face-alignment', or the path of a Python interpreter with mediapipe. `syncnet`: the file of SyncNet v2 (default: syncnet_v2.model in
+    the model folder, if it is there). What needs a file that is not given is None. Memory
     does not grow with the clip but for a few numbers a frame. Raises `LipSyncError` and its kinds.
     """
-    return evaluate_several([dubbed], source, truth, audio, landmarks, source_start=source_start, face=face, hooks=hooks)[0]
+    return evaluate_several([dubbed], source, truth, audio, landmarks, source_start=source_start, face=face, syncnet=syncnet,
+                            hooks=hooks)[0]
 
 
 def evaluate_several(dubbed: Sequence[Path | str], source: Path | str | None = None, truth: Path | str | None = None,
                      audio: Path | str | None = None, landmarks: str | Path = "builtin", *, source_start: float = 0.0,
-                     face: FaceRule = "largest", hooks: Hooks | None = None) -> list[Evaluation]:
+                     face: FaceRule = "largest", syncnet: Path | str | None = None,
+                     hooks: Hooks | None = None) -> list[Evaluation]:
     """`evaluate` for several dubs of one source; source and truth are looked at once."""
     hooks = hooks or Hooks()
     check_landmarks(landmarks)
     files = [Path(file) for file in dubbed]
     timings = [timing_of(file) for file in files]
+    found = find_syncnet(syncnet)
+    network = load_syncnet(found) if found else None
     limit = max(timing.video_seconds for timing in timings) + SPARE if all(t.video_seconds for t in timings) else None
     backend = create_backend()
     before = look_at(Path(source), landmarks, face, hooks, limit, backend, start=source_start) if source else None
@@ -76,8 +84,21 @@ def evaluate_several(dubbed: Sequence[Path | str], source: Path | str | None = N
             raise MediaError(f"{file} has no sound of its own to drive the mouth: name the recording with --audio.") from error
         sound = Sound(speech.samples, 0.0 if audio else timing.offset)
         dub = look_at(file, landmarks, face, hooks, None, backend, timing=timing, beside=before)
-        results.append(_measure(file, dub, before, real, sound, source, truth, audio, landmarks, hooks))
+        result = _measure(file, dub, before, real, sound, source, truth, audio, landmarks, hooks)
+        results.append(_with_syncnet(result, network, dub, speech.samples, sound.start, hooks))
     return results
+
+
+def _with_syncnet(result: Evaluation, network: SyncNet | None, dub: Clip, samples: np.ndarray, start: float,
+                  hooks: Hooks) -> Evaluation:
+    if network is None:
+        return replace(result, lse_note=NO_FILE)
+    scores = score(network, dub.source, dub.person, samples, start, hooks)
+    if scores is None:
+        return replace(result, lse_note=TOO_SHORT)
+    values = {"lse_c": scores.lse_c, "lse_d": scores.lse_d, "syncnet_offset_ms": scores.offset_ms}
+    counts = {"sync_windows": scores.windows, "sync_passages": scores.passages}
+    return replace(result, measures=result.measures | values, counts=result.counts | counts, lse_note="")
 
 
 def look_at(file: Path, landmarks: str | Path, face: FaceRule, hooks: Hooks, limit: float | None, backend: FaceBackend, *,

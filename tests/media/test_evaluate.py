@@ -181,7 +181,7 @@ def test_the_command_writes_json_a_page_and_a_table(part: Path, bench: Bench, tm
     shown = capsys.readouterr().out
     assert "part.mp4" in shown and "truth.mp4" in shown and "landmarks: built-in" in shown
     clips = json.loads(report.read_text(encoding="utf-8"))["clips"]
-    assert [clip["lse_note"] for clip in clips] == ["no SyncNet given"] * 2
+    assert [clip["lse_note"] for clip in clips] == ["no SyncNet file"] * 2
     assert len(clips[1]["curves"]["opening_truth"]) == FRAMES == clips[1]["frames"]
     page = html.read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") >= 8 and "<script" not in page and page.count("<svg") == 2

@@ -240,8 +240,9 @@ def an_evaluation(name: str = "/a/dub.mp4", **values: float | None) -> Evaluatio
 def test_the_report_as_json_is_stable_and_marks_built_in_landmarks() -> None:
     content = json.loads(json.dumps(an_evaluation().as_dict(), allow_nan=False))
     assert set(content) == {"format", "dubbed", "source", "truth", "audio", "landmarks", "landmarks_note", "frames", "frames_with_face",
-                            "measures", "counts", "lse_c", "lse_d", "lse_note", "timing", "passed_through", "notes", "curves"}
-    assert content["lse_c"] is content["lse_d"] is None and content["lse_note"] == "no SyncNet given"
+                            "measures", "counts", "lse_c", "lse_d", "syncnet_offset_ms", "lse_note", "timing", "passed_through", "notes",
+                            "curves"}
+    assert content["lse_c"] is content["lse_d"] is None and content["lse_note"] == "no SyncNet file"
     assert content["landmarks_note"] == OWN_NOTE and content["curves"]["opening"][6] is None
     assert set(content["timing"]) == {"video_start_s", "audio_start_s", "video_s", "audio_s", "audio_minus_video_s", "audio_offset_ms"}
 
