@@ -162,7 +162,7 @@ def test_dub_and_analyze_by_command(tmp_path: Path, face_clip: Path, babble_file
     ("missing video", "no file"), ("missing audio", "no file"), ("folder", "is a folder"), ("not media", "can't be read"),
     ("no picture", "only sound"), ("no sound", "no sound track"), ("zero length", "holds no sound"), ("truncated", "can't be read"),
     ("no face", "no face"), ("no output folder", "no folder"), ("read only", "can't be written"), ("output is input", "also an input"),
-    ("output is a folder", "is a folder"), ("not a checkpoint", "not a checkpoint"), ("bad face", "does not choose a face"),
+    ("output is a folder", "is a folder"), ("not a checkpoint", "checkpoint of tensors only"), ("bad face", "does not choose a face"),
     ("bad option", "no encoder option"), ("bad bitrate", "no bitrate"), ("bad ending", "no video container")])
 def test_errors_are_one_sentence_and_leave_no_file(tmp_path: Path, face_clip: Path, empty_clip: Path, babble_file: Path, case: str,
                                                    words: str, capsys: pytest.CaptureFixture) -> None:
