@@ -52,18 +52,24 @@ def musetalk_networks(unet: dict, vae: dict, whisper: dict) -> tuple:
             WhisperEncoder(transformers.WhisperConfig.from_dict(whisper)))
 
 
-def write_musetalk(home: Path) -> Path:
-    """A small MuseTalk with random weights, in the files of the published one: the VAE under its old names, Whisper with its decoder."""
+def write_musetalk(home: Path, told_by_tensors: bool = False) -> Path:
+    """A small MuseTalk with random weights, in the files of the published one: the VAE under its old names, Whisper with its decoder.
+    `told_by_tensors`: its first layer and its sound have the published sizes, by which a UNet's file alone is known."""
     torch.manual_seed(4)
-    unet, vae, whisper = musetalk_networks(SMALL_UNET, SMALL_VAE, SMALL_WHISPER)
-    for folder, name, config in (("musetalkV15", "musetalk.json", SMALL_UNET), ("sd-vae", "config.json", SMALL_VAE),
-                                 ("whisper", "config.json", SMALL_WHISPER)):
+    unet_config, whisper_config = SMALL_UNET, SMALL_WHISPER
+    if told_by_tensors:
+        unet_config = SMALL_UNET | {"block_out_channels": [320, 16, 16, 16], "cross_attention_dim": 384}
+        whisper_config = SMALL_WHISPER | {"d_model": 384}
+    unet, vae, whisper = musetalk_networks(unet_config, SMALL_VAE, whisper_config)
+    for folder, name, config in (("musetalkV15", "musetalk.json", unet_config), ("sd-vae", "config.json", SMALL_VAE),
+                                 ("whisper", "config.json", whisper_config)):
         (home / folder).mkdir(parents=True)
         (home / folder / name).write_text(json.dumps(config))
     torch.save(unet.state_dict(), home / "musetalkV15" / "unet.pth")
     torch.save(old_names(vae.state_dict()), home / "sd-vae" / "diffusion_pytorch_model.bin")
     heard = {f"model.encoder.{key}": value for key, value in whisper.state_dict().items()}
-    torch.save(heard | {"model.decoder.embed_tokens.weight": torch.zeros(4, 16)}, home / "whisper" / "pytorch_model.bin")
+    decoder = {"model.decoder.embed_tokens.weight": torch.zeros(4, int(whisper_config["d_model"]))}
+    torch.save(heard | decoder, home / "whisper" / "pytorch_model.bin")
     return home
 
 

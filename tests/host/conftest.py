@@ -69,7 +69,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(network, folder / "lipsync" / "small network.safetensors", {"note": "random weights"})
     torch.save({"state_dict": {f"module.{k}": v for k, v in random_wav2lip().state_dict().items()}, "optimizer": {}},
                folder / "lipsync" / "random_wav2lip.pth")
-    write_musetalk(folder / "lipsync" / "musetalk")
+    write_musetalk(folder / "lipsync" / "musetalk", told_by_tensors=True)
     save_file({"some.weight": torch.zeros(2, 3)}, folder / "lipsync" / "unknown.safetensors")
     (folder / "lipsync" / "readme.txt").write_text("not a model")
     return folder
