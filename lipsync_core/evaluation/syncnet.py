@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..faces.align import FOREHEAD, box_matrix
+from ..faces.align import box_matrix, detector_box
 from ..types import SPEECH_RATE, Clip, Hooks, Picture, Pixels
 from .landmarks import Person
 from .mfcc import mfcc
@@ -114,8 +114,7 @@ def passages_of(person: Person) -> list[Passage]:
 
 def _square(landmarks: np.ndarray) -> np.ndarray:
     """Centre x, y and half the longer side (3,) of a box like S3FD's about landmarks (68, 2)."""
-    (x0, y0), (x1, y1) = landmarks.min(0).astype(np.float64), landmarks.max(0).astype(np.float64)
-    y0 -= FOREHEAD * (y1 - y0)
+    x0, y0, x1, y1 = detector_box(landmarks, chin=0)
     return np.array([(x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, 2.0) / 2])
 
 

@@ -58,11 +58,12 @@ FOREHEAD, CHIN = 0.28, 0.05
 brows to chin of a face of 200 pixels."""
 
 
-def detector_box(landmarks: np.ndarray) -> np.ndarray:
-    """Box (4,) x0, y0, x1, y1 like that of the detector that Wav2Lip was taught with, from landmarks (68, 2)."""
+def detector_box(landmarks: np.ndarray, chin: float = CHIN) -> np.ndarray:
+    """Boxes (..., 4) x0, y0, x1, y1 like those of the detector that Wav2Lip was taught with, from landmarks (..., 68, 2)."""
     p = np.asarray(landmarks, np.float64)
-    (x0, y0), (x1, y1) = p.min(0), p.max(0)
-    return np.array([x0, y0 - FOREHEAD * (y1 - y0), x1, y1 + CHIN * (y1 - y0)])
+    low, high = p.min(-2), p.max(-2)
+    height = high[..., 1] - low[..., 1]
+    return np.stack([low[..., 0], low[..., 1] - FOREHEAD * height, high[..., 0], high[..., 1] + chin * height], -1)
 
 
 JAW_MARGIN = 0.04

@@ -6,7 +6,9 @@ in a language of torch's own, not Python, which `torch.jit.load` only parses, un
 
 from __future__ import annotations
 
+import os
 import pickle
+import uuid
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import CheckpointError
@@ -57,6 +60,16 @@ def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     except FAULTS as error:
         raise _unreadable(path) from error
     return _named(path, shapes)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write contiguous tensors as safetensors, whole or not at all. Raises `OSError`."""
+    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        save_file(tensors, str(partial), metadata)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def strip_prefixes(state: Mapping[str, Value]) -> dict[str, Value]:

@@ -54,21 +54,23 @@ def add_parsers(commands: argparse._SubParsersAction, common: argparse.ArgumentP
 
 def _models(chosen: argparse.Namespace, hooks: Hooks) -> None:
     folder = models_folder(chosen.folder)
-    print("Built in:\n  morph\n    Apache-2.0, commercial use allowed; needs no file")
-    print(f"\nIn {folder}:")
     there = list(installed(folder, chosen.verify, hooks))
-    for item in there:
-        print(_lines_of(item))
-    if not there:
-        print("  nothing" if folder.is_dir() else "  nothing: there is no such folder yet")
-    print("\nKnown, not there (python -m lipsync_core download NAME):")
+    nothing = "  nothing" if folder.is_dir() else "  nothing: there is no such folder yet"
+    lines = ["Built in:", "  morph", "    Apache-2.0, commercial use allowed; needs no file", "", f"In {folder}:",
+             *(map(_lines_of, there) if there else [nothing]), "", "Known, not there (python -m lipsync_core download NAME):"]
     for model in CATALOGUE:
         missing = [file for file in model.files if not _has(folder, there, file.path, (file.instead, file.size))]
         if missing:
             needs = f"; needs {' and '.join(model.needs)} too" if model.needs else ""
             about = "about " if any(file.size is None for file in model.files) else ""
             size = f"{about}{size_text(model.size)}" if model.size else "size not known"
-            print(f"  {model.name}: {model.title}, {size}{needs}\n    {COMMERCIAL[model.commercial]}; licence: {model.licence}")
+            lines += [f"  {model.name}: {model.title}, {size}{needs}", f"    {COMMERCIAL[model.commercial]}; licence: {model.licence}"]
+    _say("\n".join(lines))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _has(folder: Path, there: list[Installed], path: str, others: tuple[tuple[str, ...], int | None]) -> bool:
@@ -88,20 +90,20 @@ def _lines_of(item: Installed) -> str:
 def _convert(chosen: argparse.Namespace, hooks: Hooks) -> None:
     done = convert(chosen.file, chosen.output, half=chosen.half, force=chosen.force, hooks=hooks)
     whole = f", {done.kept_whole} of them in 32 bits because their numbers don't fit into 16" if done.kept_whole else ""
-    print(f"{done.output}: {done.recognised}, {done.tensors} tensors{whole}; {size_text(done.before)} became {size_text(done.after)}")
+    _say(f"{done.output}: {done.recognised}, {done.tensors} tensors{whole}; {size_text(done.before)} became {size_text(done.after)}")
 
 
 def _download(chosen: argparse.Namespace, hooks: Hooks) -> None:
     folder = models_folder(chosen.folder)
     wanted = plan(chosen.name, folder, chosen.force)
     if not wanted:
-        print(f"{by_name(chosen.name).title} is in {folder} already; --force fetches it again.")
+        _say(f"{by_name(chosen.name).title} is in {folder} already; --force fetches it again.")
         return
-    print(_offer(wanted))
+    _say(_offer(wanted))
     if not chosen.yes:
         _ask()
     for file in download(chosen.name, folder, force=chosen.force, hooks=hooks):
-        print(file)
+        _say(str(file))
 
 
 def _offer(wanted: list[Wanted]) -> str:

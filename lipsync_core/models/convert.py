@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,23 +37,17 @@ def convert(file: Path, output: Path, *, half: bool = False, force: bool = False
     """
     hooks = hooks or Hooks()
     _check(file, output, force)
-    from safetensors.torch import save_file
-
-    from ..generators.containers import read_tensors
+    from ..generators.containers import read_tensors, write_tensors
 
     tensors = read_tensors(file)
     found = inspect(file, _name(file), False, hooks)
     tensors, kept = _prepare(tensors, half)
     metadata = _metadata(file, found, hooks)
-    partial = output.with_name(f".{output.stem}.{uuid.uuid4().hex[:8]}.partial")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, str(partial), metadata)
-        os.replace(partial, output)
+        write_tensors(output, tensors, metadata)
     except OSError as error:
         raise OutputError(f"{output} can't be written ({error.strerror or error}): choose another place, or free some space.") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return Converted(output, found.recognised, len(tensors), file.stat().st_size, output.stat().st_size, kept)
 
 

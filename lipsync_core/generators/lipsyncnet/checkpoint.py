@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ...errors import CheckpointError
+from ..containers import write_tensors
 from .config import LipSyncNetConfig
 from .network import LipSyncNet, build
 
@@ -31,12 +29,7 @@ def save(network: LipSyncNet, file: Path, card: Mapping[str, str], *, half: bool
     dtype = torch.float16 if half else torch.float32
     tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
     metadata = network.config.as_metadata() | {"architecture": ARCHITECTURE} | {f"card.{key}": value for key, value in card.items()}
-    partial = file.with_name(f".{file.stem}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        save_file(tensors, str(partial), metadata)
-        os.replace(partial, file)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_tensors(file, tensors, metadata)
 
 
 def load(file: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LipSyncNet:

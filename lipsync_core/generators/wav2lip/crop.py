@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...faces.align import FOREHEAD, box_matrix
+from ...faces.align import box_matrix, detector_box
 from ...types import FaceTrack
 
 WINDOW = 5
@@ -21,11 +21,7 @@ def upstream_box(track: FaceTrack, row: int) -> np.ndarray:
     first = max(0, min(row, len(track) - WINDOW))
     rows = np.arange(first, min(first + WINDOW, len(track)))
     rows = rows[np.abs(track.frames[rows] - track.frames[row]) < WINDOW]
-    points = track.landmarks[rows].astype(np.float64)
-    low, high = points.min(1), points.max(1)
-    # The detector's boxes reach up to the hair line.
-    low[:, 1] -= FOREHEAD * (high[:, 1] - low[:, 1])
-    return np.concatenate([low.mean(0), high.mean(0)]) + [0, 0, 0, PAD]
+    return detector_box(track.landmarks[rows], chin=0).mean(0) + [0, 0, 0, PAD]
 
 
 def upstream_matrix(track: FaceTrack, row: int, size: int) -> np.ndarray:
