@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   python -m lipsync_core dub clip.mp4 speech.wav -o dubbed.mkv --lossless --face 1 --strength 1.2
   python -m lipsync_core dub interview.mov french.m4a -o dubbed.mov --codec prores --silence keep
   python -m lipsync_core dub clip.mp4 speech.wav -o dubbed.mp4 --generator wav2lip_gan.pth --generator-options offset_ms=40
+  python -m lipsync_core dub clip.mp4 speech.wav -o dubbed.mp4 --generator wav2lip_gan.pth --restore GFPGANv1.4.pth
   python -m lipsync_core analyze clip.mp4 -o tracks.json --sheet tracks.png
   python -m lipsync_core models
 """
@@ -152,6 +153,10 @@ def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.Arg
                        "its path, or its name in the model folder (see models)")
     mouth.add_argument("--generator-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="what the generator itself "
                        "offers, for example precision=fp16 device=cuda; a key that it does not know is answered with the list")
+    mouth.add_argument("--restore", metavar="FILE", help="sharpen what the generator makes with a face restorer before blending: a file of "
+                       "GFPGAN, CodeFormer or RestoreFormer, its path or its name in the model folder (needs: pip install spandrel)")
+    mouth.add_argument("--restore-strength", type=float, default=0.5, metavar="X", help="how much of what the restorer changes is taken: "
+                       "0 off, 0.5 (default), 1 all of it")
     mouth.add_argument("--face", default="largest", metavar="WHO", help="'largest' (default), 'all', a number from the left (0 is "
                        "the leftmost), or a point such as 640,360")
     mouth.add_argument("--strength", type=float, default=1.0, help="how far the mouth moves: 0 shut, 1 natural (default), 2 much")
@@ -188,7 +193,7 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
     from .faces import parse_face_rule
     from .generators import parse_options
     from .media import Encoding
-    from .models import find_model
+    from .models import find_model, find_restorer
 
     try:
         face = parse_face_rule(chosen.face)
@@ -201,6 +206,7 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
     encoding = Encoding(chosen.codec, chosen.crf, bitrate, chosen.lossless, chosen.preset, chosen.pix_fmt, options)
     report = dub(chosen.video, chosen.audio, chosen.output, DubOptions(
         generator=find_model(chosen.generator), generator_options=parse_options(chosen.generator_options), face=face,
+        restore=find_restorer(chosen.restore) if chosen.restore else None, restore_strength=chosen.restore_strength,
         strength=chosen.strength, silence=chosen.silence, offset_ms=chosen.offset_ms,
         backend=chosen.backend, device=chosen.device, smoothing=chosen.smoothing, batch_size=chosen.batch_size,
         blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,

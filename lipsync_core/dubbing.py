@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 
@@ -23,6 +23,9 @@ from .stages import FaceOptions, Work, changes, row_of, work_of
 from .threads import Background, Prefetch
 from .types import Drive, FaceTrack, GeneratedFace, Generator, Hooks, Person, Speech
 
+if TYPE_CHECKING:
+    from .generators.restored import Restorer
+
 log = logging.getLogger(__name__)
 SILENCE = ("close", "keep", "generate")
 
@@ -35,6 +38,10 @@ class DubOptions:
     """A built-in generator, a checkpoint file, or a generator that is set up already."""
     generator_options: Mapping[str, str] = field(default_factory=dict)
     """What a generator that a name sets up is told, by its own names (`generators.create_generator`)."""
+    restore: str | Path | Restorer | None = None
+    """A face restorer for what the generator makes: a file of GFPGAN, CodeFormer or RestoreFormer, or one that is set up already."""
+    restore_strength: float = 0.5
+    """0..1, how much of what the restorer changes is taken."""
     face: FaceRule = "largest"
     """'largest', 'all', an index from the left, or a point (x, y) in pixels."""
     strength: float = 1.0
@@ -69,6 +76,8 @@ class DubOptions:
             raise LipSyncError(f"{self.silence!r} is no way to treat silence: use {', '.join(SILENCE)}.")
         if not 0 <= self.strength <= 2:
             raise LipSyncError(f"A strength of {self.strength:g} is out of range: use 0 (shut) to 2 (exaggerated).")
+        if not 0 <= self.restore_strength <= 1:
+            raise LipSyncError(f"A restorer's strength of {self.restore_strength:g} is out of range: use 0 (off) to 1 (all of it).")
         if self.batch_size < 1:
             raise LipSyncError(f"A batch of {self.batch_size} is none: use 1 or more.")
         if self.start < 0 or self.audio_start < 0 or (self.duration is not None and self.duration <= 0):
@@ -120,6 +129,10 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path |
     generator = options.generator
     if isinstance(generator, (str, Path)):
         generator = create_generator(generator, options.generator_options)
+    if options.restore is not None and options.restore_strength > 0:
+        from .generators.restorers import with_restorer
+
+        generator = with_restorer(generator, options.restore, options.restore_strength)
     source = VideoSource(video, start=options.start, duration=options.duration)
     speech = audio if isinstance(audio, Speech) else load_speech(audio, start=options.audio_start)
     check_target(output, given)

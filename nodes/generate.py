@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from . import host
-from .types import BUILT_IN, CATEGORY, LOOK, LipSyncFaces, LipSyncGenerator, batch_input, drive_inputs
+from .types import BUILT_IN, CATEGORY, LOOK, NO_RESTORER, LipSyncFaces, LipSyncGenerator, batch_input, drive_inputs
 
 
 class LoadGenerator(io.ComfyNode):
@@ -24,17 +24,23 @@ class LoadGenerator(io.ComfyNode):
                 io.String.Input("options", default="", optional=True, advanced=True,
                                 tooltip="What the generator itself offers, as key=value with spaces between, for example precision=fp16; a "
                                         "key that it does not know is answered with the list. Empty: its own choice. morph takes none."),
+                io.Combo.Input("restorer", options=[NO_RESTORER, *host.restorer_names()], default=NO_RESTORER, optional=True,
+                               advanced=True, tooltip=host.restorers_tooltip()),
+                io.Float.Input("restorer_strength", default=0.5, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
+                               display_mode=io.NumberDisplay.slider,
+                               tooltip="How much of what the face restorer changes is taken: 0 is off, 1 is all of it."),
             ],
             outputs=[LipSyncGenerator.Output("generator", display_name="generator", tooltip="For Generate Lip Sync or Dub Video.")],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, name: str, options: str = "") -> float:
-        return host.generator_time(name)
+    def fingerprint_inputs(cls, name: str, options: str = "", restorer: str = NO_RESTORER,
+                           restorer_strength: float = 0.5) -> tuple[float, float]:
+        return host.generator_time(name), host.restorer_time(restorer)
 
     @classmethod
-    def execute(cls, name: str, options: str = "") -> io.NodeOutput:
-        return io.NodeOutput(host.load_generator(name, options))
+    def execute(cls, name: str, options: str = "", restorer: str = NO_RESTORER, restorer_strength: float = 0.5) -> io.NodeOutput:
+        return io.NodeOutput(host.load_generator(name, options, restorer, restorer_strength))
 
 
 class GenerateLipSync(io.ComfyNode):

@@ -21,11 +21,13 @@ import torch
 from comfy_api.latest import Input, InputImpl
 
 from ..lipsync_core.types import Clip, GeneratedFace, Generator, GeneratorItem, Hooks, Speech
-from .types import BUILT_IN
+from .types import BUILT_IN, NO_RESTORER
 
 log = logging.getLogger(__name__)
 FOLDER = "lipsync"
 """Checkpoints lie in `models/lipsync`, or where extra_model_paths.yaml says."""
+RESTORER_FOLDERS = ("facerestore_models", "upscale_models", FOLDER)
+"""Where users keep face restorers; the first is the usual one, though not the host's own."""
 EXTENSIONS = {".safetensors", ".pth", ".pt", ".bin"}
 TOLD = 12
 """Files that a tooltip has room for."""
@@ -179,6 +181,7 @@ def input_path(name: str) -> Path:
 def register_model_folder() -> None:
     """`models/lipsync`, beside what the user's extra_model_paths.yaml names (which comes without a list of endings)."""
     folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+    folder_paths.add_model_folder_path(RESTORER_FOLDERS[0], os.path.join(folder_paths.models_dir, RESTORER_FOLDERS[0]))
     folder_paths.folder_names_and_paths[FOLDER] = (folder_paths.folder_names_and_paths[FOLDER][0], EXTENSIONS)
 
 
@@ -193,6 +196,38 @@ def generator_files() -> list[tuple[str, Path]]:
 
     found = [(name, folder_paths.get_full_path(FOLDER, name)) for name in folder_paths.get_filename_list(FOLDER)]
     return [(name, Path(path)) for name, path in found if path and may_be_generator(name, Path(path))]
+
+
+def restorer_files() -> dict[str, Path]:
+    """The files that are called as face restorers are, by the names that the host lists."""
+    from ..lipsync_core.models.brief import may_be_restorer
+
+    found: dict[str, Path] = {}
+    for folder in RESTORER_FOLDERS:
+        for name in folder_paths.get_filename_list(folder):
+            path = folder_paths.get_full_path(folder, name)
+            if path and may_be_restorer(name) and Path(name).suffix.lower() in EXTENSIONS:
+                found.setdefault(name, Path(path))
+    return found
+
+
+def restorer_names() -> list[str]:
+    return list(restorer_files())
+
+
+def restorers_tooltip() -> str:
+    """What a restorer is for, and the files there are with sizes and licences."""
+    from ..lipsync_core.models.brief import describe
+
+    lines = [describe(name, path) for name, path in list(restorer_files().items())[:TOLD]]
+    return "\n".join(["A face restorer sharpens the new face before it is blended back: a file of GFPGAN, CodeFormer or RestoreFormer in "
+                      "models/facerestore_models. For checkpoints of few pixels; morph needs none and leaves it out.", *lines])
+
+
+def restorer_time(name: str) -> float:
+    """When a restorer's file was last written; 0 where none is wanted. One that is gone fails when it is loaded, with its name."""
+    path = restorer_files().get(name) if name != NO_RESTORER else None
+    return os.path.getmtime(path) if path else 0.0
 
 
 def syncnet_file() -> Path | None:
@@ -221,17 +256,17 @@ def generator_time(name: str) -> float:
 
 @dataclass(frozen=True)
 class LoadedGenerator:
-    """What Load Generator gives: a generator, and the patcher that ComfyUI moves its network with (None: there is no network)."""
+    """What Load Generator gives: a generator, and the patchers that ComfyUI moves its networks with (none: there is no network)."""
 
     name: str
     generator: Generator
-    patcher: Any = None
+    patchers: tuple[Any, ...] = ()
 
     def ready(self) -> Generator:
-        """The generator with its network on the device, in batches that are halved where memory does not suffice."""
-        if self.patcher is None:
+        """The generator with its networks on the device, in batches that are halved where memory does not suffice."""
+        if not self.patchers:
             return self.generator
-        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
+        comfy.model_management.load_models_gpu(list(self.patchers), force_full_load=True)
         return SparingGenerator(self.generator)
 
 
@@ -253,8 +288,20 @@ class SparingGenerator:
         return self.generate(batch[:half], state) + self.generate(batch[half:], state)
 
 
-def load_generator(name: str, options: str = "") -> LoadedGenerator:
-    """`options` are words `key=value`, spaces or lines between them."""
+def load_generator(name: str, options: str = "", restorer: str = NO_RESTORER, strength: float = 0.5) -> LoadedGenerator:
+    """`options` are words `key=value`, spaces or lines between them; `strength` 0..1 is the face restorer's."""
+    loaded = _load_generator(name, options)
+    if restorer == NO_RESTORER or strength == 0:
+        return loaded
+    from ..lipsync_core.generators.restored import RestoredGenerator
+    from ..lipsync_core.generators.restorers import load_restorer
+
+    found = load_restorer(restorer_files().get(restorer, Path(restorer)))
+    made = RestoredGenerator(loaded.generator, found, strength)
+    return LoadedGenerator(name, made, loaded.patchers if made.off else (*loaded.patchers, patcher_of(found.network)))
+
+
+def _load_generator(name: str, options: str) -> LoadedGenerator:
     from ..lipsync_core.generators import create_generator, parse_options
 
     chosen = parse_options(options.split())
@@ -264,7 +311,7 @@ def load_generator(name: str, options: str = "") -> LoadedGenerator:
     half = comfy.model_management.should_use_fp16(comfy.model_management.get_torch_device())
     generator = create_generator(folder_paths.get_full_path_or_raise(FOLDER, name), {"precision": "fp16" if half else "fp32"} | chosen)
     network = getattr(generator, "network", None)
-    return LoadedGenerator(name, generator, None if network is None else patcher_of(network))
+    return LoadedGenerator(name, generator, () if network is None else (patcher_of(network),))
 
 
 def patcher_of(network: torch.nn.Module) -> Any:

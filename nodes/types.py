@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 CATEGORY = "OpenLipSync"
 BUILT_IN = "morph (built in)"
+NO_RESTORER = "none"
 LOOK = 256
 """Side of the crops and mouths that are made for looking, pixels."""
 DETECTORS = ["built in", "face-alignment"]

@@ -78,11 +78,23 @@ def nose_box(landmarks: np.ndarray) -> np.ndarray:
     return np.array([x0, 2 * middle - bottom, x1, bottom + JAW_MARGIN * 2 * (bottom - middle)])
 
 
+FFHQ_TEMPLATE = np.array([[192.98138, 239.94708], [318.90277, 240.1936], [256.63416, 314.01935], [201.26117, 371.41043],
+                          [313.08905, 371.15118]]) / 512
+"""Eye centres, nose tip and mouth corners in a picture of side 1 aligned as FFHQ is: what face restorers were taught on, and what facexlib
+cuts out for them (whole head, 512 pixels)."""
+
+
+def ffhq_matrix(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Affine (2, 3), picture -> upright crop of the whole head, `size` pixels, by `FFHQ_TEMPLATE`."""
+    return similarity(five_points(landmarks), FFHQ_TEMPLATE * size)
+
+
 CROPS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "face": similarity_matrix,
     "steady": steady_matrix,
     "detector": lambda landmarks, size: box_matrix(detector_box(landmarks), size),
     "nose": lambda landmarks, size: box_matrix(nose_box(landmarks), size),
+    "ffhq": ffhq_matrix,
 }
 """The crops that a `GeneratorSpec.crop` may name."""
 

@@ -117,12 +117,16 @@ ARCHITECTURES = (
     Architecture("wav2lip", "Wav2Lip", _wav2lip, _create_wav2lip, _wav2lips),
     Architecture("musetalk", "MuseTalk", _musetalk, _create_musetalk, _musetalks),
 )
+RESTORES = "which restores faces (dub --restore)"
 OTHERS = (
     OtherNetwork("syncnet", "SyncNet v2", ("netcnnaud.0.weight", "netfclip.0.weight"), "which scores dubs (evaluate)"),
     OtherNetwork("wav2lip-expert", "Wav2Lip's sync expert", ("face_encoder.0.conv_block.0.weight", "audio_encoder.0.conv_block.0.weight"),
                  "which judged Wav2Lip in training"),
     OtherNetwork("wav2lip-discriminator", "Wav2Lip's picture discriminator", ("binary_pred.0.weight",),
                  "which judged Wav2Lip in training"),
+    OtherNetwork("gfpgan", "GFPGAN", ("toRGB.0.weight", "stylegan_decoder.style_mlp.1.weight"), RESTORES),
+    OtherNetwork("codeformer", "CodeFormer", ("position_emb", "idx_pred_layer.1.weight", "quantize.embedding.weight"), RESTORES),
+    OtherNetwork("restoreformer", "RestoreFormer", ("quantize.embedding.weight", "quant_conv.weight", "decoder.conv_out.weight"), RESTORES),
     OtherNetwork("sd-vae", "an image VAE of Stable Diffusion", ("encoder.conv_in.weight", "decoder.conv_in.weight"),
                  "one of MuseTalk's three parts"),
     OtherNetwork("whisper", "Whisper", ("encoder.embed_positions.weight",), "one of MuseTalk's three parts"),

@@ -23,7 +23,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 
 Value = TypeVar("Value")
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params")
 """Under which of their keys training programs save a network, beside its optimiser."""
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..generators.architectures import OTHERS
 from ..generators.musetalk.layout import VAE, WHISPER
-from .catalogue import COMMERCIAL, OTHER_FILES, KnownModel, match, size_text
+from .catalogue import COMMERCIAL, OTHER_FILES, RESTORERS, KnownModel, by_name, match, size_text
 
 LARGEST_HEAD = 8 << 20
 """Bytes; the head of MuseTalk's UNet (686 tensors) has 80,000."""
@@ -51,15 +51,20 @@ def known(name: str, file: Path) -> KnownModel | None:
 
 
 def may_be_generator(name: str, file: Path) -> bool:
-    """False for what is surely no generator: parts of MuseTalk beside its UNet, scorers, training's networks, face models."""
+    """False for what is surely no generator: parts of MuseTalk beside its UNet, scorers, training's networks, face models, restorers."""
     path = PurePath(name)
-    if path.name.lower() in OTHER_FILES or path.parent.name.lower() in (*VAE.folders, *WHISPER.folders):
+    if may_be_restorer(name) or path.name.lower() in OTHER_FILES or path.parent.name.lower() in (*VAE.folders, *WHISPER.folders):
         return False
     model = known(name, file)
     if model is not None:
         return model.generator
     shapes = dict.fromkeys(head_of(file).names, ())
     return not any(other.detect(shapes) for other in OTHERS)
+
+
+def may_be_restorer(name: str) -> bool:
+    """Whether a file is called as face restorers are (`GFPGANv1.4.pth`, `codeformer-v0.1.0.pth`, `RestoreFormer.pth`)."""
+    return any(word in PurePath(name).name.lower() for word in RESTORERS)
 
 
 def describe(name: str, file: Path) -> str:
@@ -74,5 +79,9 @@ def describe(name: str, file: Path) -> str:
         commercial = head_of(file).card("commercial_use")
         return ", ".join(filter(None, (f"{name}: {size}", f"licence: {licence}", COMMERCIAL.get(commercial, ""))))
     if model is None:
-        return f"{name}: {size}, licence not known"
+        word = next((word for word in RESTORERS if word in PurePath(name).name.lower()), None)
+        if word is None:
+            return f"{name}: {size}, licence not known"
+        model = by_name(word)
+        return f"{name}: {size}, by its name {model.title}: as published {COMMERCIAL[model.commercial]} ({model.licence})"
     return f"{name}: {size}, {model.title}, {COMMERCIAL[model.commercial]} ({model.licence})"

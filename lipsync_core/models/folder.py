@@ -24,6 +24,13 @@ def models_folder(given: Path | str | None = None, pack: Path = PACK) -> Path:
     return home / "models" / "lipsync"
 
 
+def find_restorer(name: str) -> str:
+    """As `find_model`; looked for in `facerestore` of the model folder, and in ComfyUI's `models/facerestore_models` beside it, too."""
+    folder = models_folder()
+    places = (Path(name), folder / name, folder / "facerestore" / name, folder.parent / "facerestore_models" / name)
+    return next((str(place) for place in places if place.is_file()), name)
+
+
 def find_model(name: str) -> str:
     """A file (or MuseTalk's folder) that is named without its place is looked for in the model folder; anything else stays as it is."""
     if not name or Path(name).exists():
