@@ -53,7 +53,7 @@ class KnownModel:
     """Name in `generators.architectures`."""
     licence: str
     commercial: str
-    """May it be used commercially: `yes`, `no` or `unclear`."""
+    """`yes` or `no` as its publisher says; `unclear` where the licence allows commercial use and what it was taught on does not."""
     files: tuple[KnownFile, ...]
     needs: tuple[str, ...] = ()
     """Models that it does not work without."""
@@ -109,14 +109,14 @@ CATALOGUE = (
                "MIT by its repository; taught on data for research", "unclear",
                (KnownFile("syncnet_v2.model", (Source("", SYNCNET_ADDRESS),), about=54_500_000),)),
     KnownModel("gfpgan", "GFPGAN 1.4, a face restorer (dub --restore)", "gfpgan",
-               "Apache-2.0 by its repository; taught on FFHQ, whose own licence is non-commercial", "yes",
+               "Apache-2.0 by its repository; taught on FFHQ, whose own licence is non-commercial", "unclear",
                (KnownFile("facerestore/GFPGANv1.4.pth", (Source("", f"{GFPGAN_RELEASE}/GFPGANv1.4.pth"),), 348_632_874,
                           sha256="e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad"),)),
     KnownModel("codeformer", "CodeFormer, a face restorer (dub --restore)", "codeformer", "S-Lab License 1.0: non-commercial", "no",
                (KnownFile("facerestore/codeformer.pth", (Source("", f"{CODEFORMER_RELEASE}/codeformer.pth"),), 376_637_898,
                           sha256="1009e537e0c2a07d4cabce6355f53cb66767cd4b4297ec7a4a64ca4b8a5684b7"),)),
     KnownModel("restoreformer", "RestoreFormer, a face restorer (dub --restore)", "restoreformer",
-               "Apache-2.0 by its repository; taught on FFHQ, whose own licence is non-commercial", "yes",
+               "Apache-2.0 by its repository; taught on FFHQ, whose own licence is non-commercial", "unclear",
                (KnownFile("facerestore/RestoreFormer.pth", (Source("", f"{GFPGAN_RELEASE}/RestoreFormer.pth"),)),)),
     KnownModel("wav2lip-expert", "Wav2Lip's sync expert, for training", "wav2lip-expert", WAV2LIP_LICENCE, "no",
                _wav2lip_file("lipsync_expert.pth", 197_357_631, "9b9936c721696446eeed353032cab242a8cf0eed8c46cde540366f6ae5493be5")),

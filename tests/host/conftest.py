@@ -22,7 +22,7 @@ from lipsync_core.generators.lipsyncnet.checkpoint import save
 
 if os.environ.get("OPENLIPSYNC_HOST_TESTS"):
     from host.comfy import Server
-    from host.media import looped, with_tone, write_upscaler
+    from host.media import looped, with_tone, write_restorer, write_upscaler
     from host.setup_host import Host, HostError, ensure
 else:
     collect_ignore_glob = ["*.py"]
@@ -78,6 +78,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(host: Host, inputs: Path, models: Path, base: Path) -> Server:
     (base / "models" / "upscale_models").mkdir(parents=True)
     (base / "models" / "lipsync").mkdir()
+    (base / "models" / "facerestore_models").mkdir()
+    write_restorer(host.python, base / "models" / "facerestore_models" / "RestoreFormer small.pth")
     (base / "models" / "lipsync" / "broken.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00no json")
     write_upscaler(base / "models" / "upscale_models" / "RealESRGAN_x4plus.safetensors")      # the name that the workflow has
     shutil.copytree(inputs, base / "input")

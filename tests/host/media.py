@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -113,4 +114,18 @@ def write_upscaler(file: Path, scale: int = 2, width: int = 4) -> Path:
                "body.2.weight": convolution(width, width), "body.2.bias": torch.zeros(width), "body.3.weight": torch.full((width,), 0.1),
                "body.4.weight": convolution(width, last), "body.4.bias": torch.zeros(last)}
     save_file(tensors, file)
+    return file
+
+
+RESTORER = """import sys, torch
+from spandrel.architectures.RestoreFormer import RestoreFormer
+torch.manual_seed(0)
+network = RestoreFormer(n_embed=64, embed_dim=64, ch=32, ch_mult=(1, 1, 1, 1, 1, 2), num_res_blocks=1, z_channels=64)
+torch.save({"params_ema": network.state_dict()}, sys.argv[1])
+"""
+
+
+def write_restorer(python: str, file: Path) -> Path:
+    """A small RestoreFormer with seeded random weights, wrapped as published; made by the host's interpreter, whose spandrel has it."""
+    subprocess.run([python, "-c", RESTORER, str(file)], check=True)
     return file

@@ -55,10 +55,28 @@ def test_stages_with_any_batch_size_after_the_host_freed_everything(server: Serv
     check_stages(server, graph, photo, stages)
 
 
+def loader_of(graph: Graph) -> dict:
+    return next(node for node in graph.nodes.values() if node["class_type"] == "OpenLipSyncLoadGenerator")["inputs"]
+
+
 def test_stages_with_options(server: Server) -> None:
     graph = Graph()
     photo = repeated_photo(graph, 8)
     stages = four_stages(graph, photo, graph.add("LoadAudio", audio="speech.wav"), generator=WAV2LIP)
-    loader = next(node for node in graph.nodes.values() if node["class_type"] == "OpenLipSyncLoadGenerator")
-    loader["inputs"]["options"] = "offset_ms=40 reference=open precision=fp32"
+    loader_of(graph)["options"] = "offset_ms=40 reference=open precision=fp32"
     check_stages(server, graph, photo, stages)
+
+
+def test_stages_with_a_face_restorer(server: Server) -> None:
+    """The generator's network and the restorer's are both the host's to move; strength 0 is off."""
+    began = []
+    for strength in (0.0, 1.0):
+        graph = Graph()
+        photo = repeated_photo(graph, 2)
+        stages = four_stages(graph, photo, graph.add("LoadAudio", audio="speech.wav"), generator=WAV2LIP)
+        loader_of(graph).update(restorer="RestoreFormer small.pth", restorer_strength=strength)
+        began.append(len(server.log.read_text(errors="replace")))
+        check_stages(server, graph, photo, stages)
+    said = server.log.read_text(errors="replace")
+    assert "Requested to load RestoreFormer" not in said[began[0]:began[1]]
+    assert "Requested to load RestoreFormer" in said[began[1]:]
