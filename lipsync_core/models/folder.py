@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..errors import LipSyncError
+from .catalogue import CATALOGUE
+
 VARIABLE = "OPENLIPSYNC_MODELS"
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".model")
 """File endings that checkpoints have."""
@@ -28,12 +31,23 @@ def find_restorer(name: str) -> str:
     """As `find_model`; looked for in `facerestore` of the model folder, and in ComfyUI's `models/facerestore_models` beside it, too."""
     folder = models_folder()
     places = (Path(name), folder / name, folder / "facerestore" / name, folder.parent / "facerestore_models" / name)
-    return next((str(place) for place in places if place.is_file()), name)
+    return next((str(place) for place in places if place.is_file()), None) or _downloaded(name)
 
 
 def find_model(name: str) -> str:
-    """A file (or MuseTalk's folder) that is named without its place is looked for in the model folder; anything else stays as it is."""
+    """A file (or MuseTalk's folder) that is named without its place, or as `download` calls it, is looked for in the model folder;
+    anything else stays as it is. Raises `LipSyncError` for a known model that is not there."""
     if not name or Path(name).exists():
         return name
     there = models_folder() / name
-    return str(there) if there.exists() else name
+    return str(there) if there.exists() else _downloaded(name)
+
+
+def _downloaded(name: str) -> str:
+    model = next((model for model in CATALOGUE if model.name == name), None)
+    if model is None:
+        return name
+    file = models_folder() / model.files[0].path
+    if not file.is_file():
+        raise LipSyncError(f"{model.title} is not in {models_folder()}: python -m lipsync_core download {name}.")
+    return str(file)

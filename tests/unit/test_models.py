@@ -19,7 +19,7 @@ from lipsync_core.generators.architectures import ARCHITECTURES, OTHERS
 from lipsync_core.generators.lipsyncnet import build, preset
 from lipsync_core.generators.lipsyncnet.checkpoint import save
 from lipsync_core.generators.musetalk import layout
-from lipsync_core.models import CATALOGUE, by_name, catalogue, find_model, match, models_folder
+from lipsync_core.models import CATALOGUE, by_name, catalogue, find_model, find_restorer, match, models_folder
 from lipsync_core.models.brief import describe, may_be_generator
 from lipsync_core.models.catalogue import COMMERCIAL, KnownFile, KnownModel, Source, size_text
 from lipsync_core.models.convert import convert
@@ -105,6 +105,17 @@ def test_a_model_is_found_by_its_name(ours: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(VARIABLE, str(ours.parent))
     assert find_model("ours.safetensors") == str(ours) and find_model(str(ours)) == str(ours)
     assert find_model("morph") == "morph" and find_model("theirs.pth") == "theirs.pth"
+
+
+def test_a_model_is_found_by_what_download_calls_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    for find, name, path in ((find_model, "musetalk-1.5", "musetalk/musetalkV15/unet.pth"),
+                             (find_restorer, "gfpgan", "facerestore/GFPGANv1.4.pth")):
+        with pytest.raises(LipSyncError, match=f"is not in .*: python -m lipsync_core download {name}"):
+            find(name)
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+        assert find(name) == str(tmp_path / path)
 
 
 def test_what_is_installed(ours: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,9 @@ for package in ("accelerate", "webdataset", "tensorboard"):
 
 from lipsync_core.errors import CheckpointError, LipSyncError, MediaError  # noqa: E402
 from lipsync_core.generators import create_generator  # noqa: E402
+from lipsync_core.models.brief import describe  # noqa: E402
 from lipsync_core.training.lipsyncnet import state  # noqa: E402
+from lipsync_core.training.lipsyncnet.__main__ import main  # noqa: E402
 from lipsync_core.training.lipsyncnet.expert_fit import judge, train_expert  # noqa: E402
 from lipsync_core.training.lipsyncnet.export import export  # noqa: E402
 from lipsync_core.training.lipsyncnet.loop import Trainer  # noqa: E402
@@ -205,9 +207,12 @@ def test_the_expert_learns_what_goes_together(shards: Path, tmp_path: Path) -> N
 
 def test_a_run_becomes_a_generator(shards: Path, tmp_path: Path) -> None:
     trainer(shards, tmp_path / "run").fit(steps=1)
-    config = export(tmp_path / "run", tmp_path / "ours.safetensors", {"data": "a portrait"}, half=True)
-    generator = create_generator(tmp_path / "ours.safetensors")
-    assert config.size == 32 and generator.spec.crop_size == 32 and generator.network.config == config
+    file = tmp_path / "ours.safetensors"
+    assert main(["export", str(tmp_path / "run"), "-o", str(file), "--half", "--licence", "CC0-1.0", "--commercial-use", "yes",
+                 "--card", "data=a portrait"]) == 0
+    generator = create_generator(file)
+    assert generator.spec.crop_size == generator.network.config.size == 32
+    assert describe(file.name, file).endswith("MB, licence: CC0-1.0, commercial use allowed")
     with pytest.raises(CheckpointError, match="no checkpoint"):
         export(tmp_path, tmp_path / "none.safetensors", {})
 

@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   python -m lipsync_core.training.lipsyncnet expert shards/ -o runs/expert.safetensors --minutes 60
   python -m lipsync_core.training.lipsyncnet generator shards/ -o runs/base --config base --expert runs/expert.safetensors
   accelerate launch --multi_gpu -m lipsync_core.training.lipsyncnet generator shards/ -o runs/large --config large
-  python -m lipsync_core.training.lipsyncnet export runs/base -o base.safetensors --half
+  python -m lipsync_core.training.lipsyncnet export runs/base -o base.safetensors --half --licence CC-BY-4.0
 """
 
 
@@ -54,7 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     export.add_argument("run_folder", type=Path, metavar="RUN")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     export.add_argument("--half", action="store_true", help="half precision: half the size")
-    export.add_argument("--card", nargs="+", default=[], metavar="KEY=TEXT", help="what people should know: data=…, licence=…")
+    export.add_argument("--licence", default="not stated", metavar="TEXT",
+                        help="what others may do with the file; `models` and ComfyUI show it")
+    export.add_argument("--commercial-use", choices=["yes", "no", "unclear"], default="unclear",
+                        help="whether that may be commercial; data that forbid it make it `no` (default: unclear)")
+    export.add_argument("--card", nargs="+", default=[], metavar="KEY=TEXT", help="what else people should know, such as data=…")
     export.set_defaults(run=_export)
 
     chosen = parser.parse_args(arguments)
@@ -89,7 +93,7 @@ def _generator(chosen: argparse.Namespace) -> None:
 def _export(chosen: argparse.Namespace) -> None:
     from .export import export
 
-    card = dict(text.partition("=")[::2] for text in chosen.card)
+    card = {"licence": chosen.licence, "commercial_use": chosen.commercial_use} | dict(text.partition("=")[::2] for text in chosen.card)
     config = export(chosen.run_folder, chosen.output, card, half=chosen.half)
     sys.stdout.write(f"{chosen.output}: {config.size} px, {chosen.output.stat().st_size / 1e6:.1f} MB\n")
 
