@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from helpers import moving_face, write_clip
 
 from lipsync_core.demo import portrait
@@ -64,3 +66,12 @@ def shared_media() -> Path | None:
     """The team's clips beside the checkout, None elsewhere."""
     folder = REPOSITORY.parent / "shared" / "media"
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For work with several processes, and for sums that must come in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

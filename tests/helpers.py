@@ -39,3 +39,23 @@ def moving_face(picture: np.ndarray, frames: int, size: int = 320) -> list[np.nd
         matrix = np.array([[zoom, 0, size / 2 - zoom * x], [0, zoom, size / 2 - zoom * y]])
         result.append(cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT))
     return result
+
+
+def sounded(pictures: Path, samples: np.ndarray | None, file: Path, begin: float = 0.0) -> Path:
+    """The pictures of a file, not encoded again, with a sound of 16 kHz that begins after `begin` seconds by its timestamps."""
+    with av.open(str(pictures)) as source, av.open(str(file), "w") as target:
+        video = source.streams.video[0]
+        copy = target.add_stream_from_template(video)
+        track = target.add_stream("pcm_s16le", rate=16_000, layout="mono") if samples is not None else None
+        for packet in source.demux(video):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+        if track is not None:
+            for first in range(0, len(samples), 1600):
+                block = np.clip(samples[first:first + 1600] * 32767, -32768, 32767).astype(np.int16)
+                frame = av.AudioFrame.from_ndarray(block[None], format="s16", layout="mono")
+                frame.sample_rate, frame.pts, frame.time_base = 16_000, first + round(begin * 16_000), Fraction(1, 16_000)
+                target.mux(track.encode(frame))
+            target.mux(track.encode(None))
+    return file

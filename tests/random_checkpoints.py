@@ -42,6 +42,14 @@ def random_wav2lip() -> Wav2Lip:
     return net.eval().requires_grad_(False)
 
 
+def save_as_trained(net: Wav2Lip, file: Path) -> Path:
+    """As DataParallel and the training program leave it."""
+    state = {f"module.{name}": value for name, value in net.state_dict().items()}
+    moments = {"state": {0: {"step": 3, "exp_avg": torch.ones(8)}}, "param_groups": [{"lr": 1e-4, "betas": (0.5, 0.999), "params": [0]}]}
+    torch.save({"state_dict": state, "optimizer": moments, "global_step": 3, "global_epoch": 1}, file)
+    return file
+
+
 def musetalk_networks(unet: dict, vae: dict, whisper: dict) -> tuple:
     """UNet, VAE and Whisper's encoder of these configs; needs requirements-musetalk.txt."""
     import diffusers

@@ -14,7 +14,7 @@ import soundfile
 import torch
 from helpers import moving_face, write_clip
 from PIL import Image
-from random_checkpoints import random_wav2lip, write_musetalk
+from random_checkpoints import random_wav2lip, save_as_trained, write_musetalk
 from safetensors.torch import save_file
 
 from lipsync_core.generators.lipsyncnet import build, preset
@@ -67,8 +67,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not parameter.detach().any():                              # layers that begin as zero would leave the picture as it is
             torch.nn.init.normal_(parameter, std=0.05)
     save(network, folder / "lipsync" / "small network.safetensors", {"note": "random weights"})
-    torch.save({"state_dict": {f"module.{k}": v for k, v in random_wav2lip().state_dict().items()}, "optimizer": {}},
-               folder / "lipsync" / "random_wav2lip.pth")
+    save_as_trained(random_wav2lip(), folder / "lipsync" / "random_wav2lip.pth")
     write_musetalk(folder / "lipsync" / "musetalk", told_by_tensors=True)
     save_file({"some.weight": torch.zeros(2, 3)}, folder / "lipsync" / "unknown.safetensors")
     (folder / "lipsync" / "readme.txt").write_text("not a model")

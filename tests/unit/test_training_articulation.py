@@ -20,16 +20,7 @@ from lipsync_core.training.articulation.export import export
 from lipsync_core.training.articulation.phones import ARPABET, CLOSURE, FESTIVAL, OPENING, TABLE, TUCK, WIDTH, segments
 from lipsync_core.training.articulation.synthesis import Utterance
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small hardly gain from threads, and lose much where other work runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
+pytestmark = pytest.mark.usefixtures("one_thread")     # networks this small hardly gain from threads, and lose where other work runs
 MAMA = [(0.0, 0.2, ""), (0.2, 0.3, "m"), (0.3, 0.5, "a"), (0.5, 0.6, "m"), (0.6, 0.8, "a"), (0.8, 1.2, "")]
 
 
