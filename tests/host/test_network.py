@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,3 +81,11 @@ def test_stages_with_a_face_restorer(server: Server) -> None:
     said = server.log.read_text(errors="replace")
     assert "Requested to load RestoreFormer" not in said[began[0]:began[1]]
     assert "Requested to load RestoreFormer" in said[began[1]:]
+
+
+@pytest.mark.parametrize("name", ["gfpgan", "restoreformer"])
+def test_files_of_face_restorers_through_the_host_s_spandrel(host: Host, tmp_path: Path, name: str) -> None:
+    """CodeFormer needs a library that no host has by itself; `load_restorer.py codeformer FOLDER` checks it where it was installed."""
+    script = Path(__file__).with_name("load_restorer.py")
+    done = subprocess.run([host.python, str(script), name, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]

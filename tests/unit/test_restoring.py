@@ -32,8 +32,6 @@ from lipsync_core.types import Drive, GeneratedFace, GeneratorItem, GeneratorSpe
 SPEECH = Speech(np.zeros(16_000, np.float32))
 ROUNDING = 0.01
 """Of 255 levels: float32 sums in another order."""
-SPANDREL = pytest.mark.skipif(importlib.util.find_spec("spandrel") is None or importlib.util.find_spec("torchvision") is None,
-                              reason="spandrel and torchvision are not installed (every ComfyUI has them)")
 
 
 class Blurred:
@@ -289,45 +287,3 @@ def test_an_absent_library_is_said_in_one_sentence(name: str, library: str, tmp_
 def test_nothing_is_imported_before_it_is_chosen() -> None:
     code = "import sys, lipsync_core.dubbing, lipsync_core.generators.registry; print('spandrel' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
-
-
-@SPANDREL
-@pytest.mark.parametrize("name", ["restoreformer", "gfpgan", "codeformer"])
-def test_a_file_is_loaded_through_spandrel(name: str, tmp_path: Path) -> None:
-    """Random weights, wrapped as the published ones are: a picture becomes the same alone and beside another."""
-    network = published(name)
-    file = tmp_path / f"{name}.pth"
-    torch.save({"params_ema": network.state_dict()}, file)
-    restorer = load_restorer(file)
-    file.unlink()
-    assert restorer.name == name and not any(parameter.requires_grad for parameter in restorer.network.parameters())
-    torch.manual_seed(1)
-    faces = torch.rand(2, 3, SIZE, SIZE)
-    first = restorer(faces[:1])
-    assert first.shape == (1, 3, SIZE, SIZE) and first.dtype == torch.float32 and 0 <= float(first.min()) <= float(first.max()) <= 1
-    if name != "codeformer":                                              # one size only, and slow
-        assert float((restorer(faces)[:1] - first).abs().max()) < 1e-3, "noise of its own for every picture would flicker"
-        with torch.inference_mode():
-            wanted = network.eval()(faces[:1] * 2 - 1, **({"randomize_noise": False} if name == "gfpgan" else {}))[0]
-        assert torch.allclose(first, ((wanted + 1) / 2).clamp(0, 1), atol=1e-5)
-
-
-def published(name: str) -> torch.nn.Module:
-    torch.manual_seed(0)
-    if name == "codeformer":
-        return pytest.importorskip("spandrel_extra_arches.architectures.CodeFormer").CodeFormer()
-    if name == "gfpgan":
-        from spandrel.architectures.GFPGAN import GFPGAN
-
-        return GFPGAN(out_size=512, num_style_feat=512, channel_multiplier=2, decoder_load_path=None, fix_decoder=False, num_mlp=8,
-                      input_is_latent=True, different_w=True, narrow=1, sft_half=True)
-    from spandrel.architectures.RestoreFormer import RestoreFormer
-
-    return RestoreFormer(n_embed=64, embed_dim=64, ch=32, ch_mult=(1, 1, 1, 1, 1, 2), num_res_blocks=1, z_channels=64)
-
-
-@SPANDREL
-def test_a_file_that_is_nearly_one_is_said(tmp_path: Path) -> None:
-    save_file(marks("gfpgan"), tmp_path / "cut.safetensors")
-    with pytest.raises(CheckpointError, match="is a GFPGAN that spandrel can't load: use the published file"):
-        load_restorer(tmp_path / "cut.safetensors")
