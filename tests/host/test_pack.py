@@ -12,7 +12,7 @@ from host.comfy import PACK, Server, import_of_pack
 
 NODES = {
     "OpenLipSyncLoadAudio": ("Load & Resample Audio", "file start duration channel normalise audio", "speech:AUDIO original:AUDIO"),
-    "OpenLipSyncLoadGenerator": ("Load Generator", "name options", "generator:LIPSYNC_GENERATOR"),
+    "OpenLipSyncLoadGenerator": ("Load Generator", "name options restorer restorer_strength", "generator:LIPSYNC_GENERATOR"),
     "OpenLipSyncDetectFaces": ("Detect & Crop Faces", "images fps face number x y detector smoothing landmarks",
                                "faces:LIPSYNC_FACES crops:IMAGE region:MASK"),
     "OpenLipSyncGenerate": ("Generate Lip Sync", "generator faces audio strength silence offset_ms batch_size",
