@@ -97,7 +97,7 @@ class Trainer:
         last = min(settings.steps, self.step + steps) if steps is not None else settings.steps
         began, spoken = time.monotonic(), time.monotonic()
         ahead = self._reader.submit(self._batches, self.step)
-        saved = self.step
+        saved = told = self.step
         while self.step < last and (minutes is None or time.monotonic() - began < 60 * minutes):
             batches = ahead.result()
             ahead = self._reader.submit(self._batches, self.step + 1)
@@ -106,8 +106,8 @@ class Trainer:
             history.append(losses)
             if self.step % settings.log_every == 0 or self.step == last:
                 now = time.monotonic()
-                self._tell(losses, settings.log_every * settings.batch * settings.accumulate * FRAMES / (now - spoken))
-                spoken = now
+                self._tell(losses, (self.step - told) * settings.batch * settings.accumulate * FRAMES / (now - spoken))
+                spoken, told = now, self.step
             if self.step % settings.image_every == 0:
                 self._picture(batches[0])
             if self.step % settings.evaluate_every == 0:
