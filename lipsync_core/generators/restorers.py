@@ -6,6 +6,7 @@ executes nothing.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,10 @@ def load_restorer(path: str | Path, device: str | torch.device = "cpu") -> Spand
     if found is None or found.name not in ARGUMENTS:
         what = f"{found.title}" if found else "of a network that is none of them"
         raise CheckpointError(f"{path} is {what}: choose a file of GFPGAN, CodeFormer or RestoreFormer as the restorer.")
-    spandrel = _spandrel()
-    registry = _extra_registry() if found.name == "codeformer" else spandrel.MAIN_REGISTRY
+    spandrel = _library("spandrel", "A face restorer", "leave the restorer out")
+    registry = spandrel.MAIN_REGISTRY
+    if found.name == "codeformer":
+        registry = _library("spandrel_extra_arches", "CodeFormer", "choose GFPGAN (CodeFormer's licence is non-commercial)").EXTRA_REGISTRY
     try:
         network = registry.load(state).model
     except (spandrel.UnsupportedModelError, RuntimeError, LookupError, ValueError) as error:      # tensors are missing, or of other sizes
@@ -73,19 +76,9 @@ def with_restorer(generator: Generator, restorer: str | Path | Restorer, strengt
     return RestoredGenerator(generator, restorer, strength)
 
 
-def _spandrel() -> Any:
+def _library(name: str, who: str, instead: str) -> Any:
     try:
-        import spandrel
+        return importlib.import_module(name)
     except ImportError as error:
-        raise LipSyncError(f"A face restorer needs the library spandrel, which can't be imported ({error}): pip install spandrel, or leave "
-                           f"the restorer out.") from error
-    return spandrel
-
-
-def _extra_registry() -> Any:
-    try:
-        from spandrel_extra_arches import EXTRA_REGISTRY
-    except ImportError as error:
-        raise LipSyncError(f"CodeFormer needs the library spandrel_extra_arches, which can't be imported ({error}): pip install "
-                           f"spandrel_extra_arches (its licence is non-commercial), or choose GFPGAN.") from error
-    return EXTRA_REGISTRY
+        raise LipSyncError(f"{who} needs the library {name}, which can't be imported ({error}): pip install {name}, or {instead}.") \
+            from error
