@@ -46,23 +46,25 @@ def thumbnail_matrix(width: int, height: int, max_side: int) -> tuple[np.ndarray
 
 
 class ArrayPixels:
-    """`Pixels` over an RGB array (h, w, 3), uint8 or float32 0..255, read as `media.FrameView` reads a frame of the same samples:
-    what is shrunk or warped comes from 8 bits, `region` from everything there is."""
+    """`Pixels` over an RGB array (h, w, 3), uint8 or float32 0..255, read as `media.FrameView` reads a frame of the same samples, so that
+    both give the same pixels on every processor: what is shrunk or warped comes from 8 bits, plane by plane (OpenCV's kernels for one and
+    three channels may round differently), `region` from everything there is."""
 
     def __init__(self, image: np.ndarray) -> None:
         if image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"a picture must be (height, width, 3), not {image.shape}")
         self.image = image
         self.height, self.width = image.shape[:2]
-        self._bytes: np.ndarray | None = image if image.dtype == np.uint8 else None
+        self._planes: list[np.ndarray] | None = None
 
     def thumbnail(self, max_side: int) -> np.ndarray:
         return self.warp(*thumbnail_matrix(self.width, self.height, max_side))
 
     def warp(self, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        if self._bytes is None:
-            self._bytes = np.clip(np.rint(self.image), 0, 255).astype(np.uint8)
-        return warp_array(self._bytes, matrix, size)
+        if self._planes is None:
+            eight = self.image if self.image.dtype == np.uint8 else np.clip(np.rint(self.image), 0, 255).astype(np.uint8)
+            self._planes = list(cv2.split(eight))
+        return cv2.merge([warp_array(plane, matrix, size) for plane in self._planes])
 
     def region(self, box: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = box

@@ -217,7 +217,7 @@ def generate_faces(faces: Faces, generator: Generator, speech: Speech, drive: Dr
         made: list[GeneratedFace] = []
         for group in grouped(one.crops, min(batch, generator.spec.batch_size)):
             hooks.check_interrupt()
-            works = [_work(one, item, item.frame / float(faces.frame_rate) - offset, generator.spec) for item in group]
+            works = [_work(one, item, float(item.frame / faces.frame_rate) - offset, generator.spec) for item in group]
             answers = generator.generate([work.item for work in works], state)
             made += [in_window(answer, work) for answer, work in zip(answers, works)]
             done += len(group)
@@ -252,7 +252,8 @@ class Change:
     frame: int
     box: Box
     difference: np.ndarray
-    """RGB float32 (h, w, 3), units of 0..255."""
+    """RGB float32 (h, w, 3), units of 0..255; whole ones where the frame was of 8 bits, rounded as `media.FrameView.add` rounds, so that
+    every way of adding them gives the pixels of `dub`."""
     mask: np.ndarray
     """float32 (h, w), 0..1: where."""
 
@@ -274,6 +275,8 @@ def blend_faces(faces: Faces, blending: Blending, hooks: Hooks, size: tuple[int,
             region = region_of(window, blending)
             change = difference(window, face, region, blending.colour_match)
             if change is not None:
+                if item.pixels.dtype == np.uint8 and scale == (1.0, 1.0):
+                    change = np.rint(change)
                 mask = face.mask * region
                 yield (Change(item.frame, item.box, change, mask) if scale == (1.0, 1.0) else
                        _resized(item, change, mask, scale, size or faces.size))

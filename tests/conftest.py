@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,15 @@ from helpers import moving_face, write_clip
 
 from lipsync_core.demo import portrait
 from lipsync_core.faces.builtin import BuiltinBackend
+
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")                       # librosa, face-alignment: compiling takes longer than running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the run cost, children included: unlike its time, the same on a busy machine."""
+    spent = os.times()
+    terminalreporter.write_line(f"{spent.user + spent.system + spent.children_user + spent.children_system:.0f} CPU seconds")
+
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -67,7 +67,9 @@ def test_the_stages_give_the_pixels_of_dub(frames: np.ndarray, speech: Speech, m
     dub(clip, speech, tmp_path / "dub.mkv", encoding=Encoding(codec="ffv1"))
     with av.open(str(tmp_path / "dub.mkv")) as container:
         dubbed = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    stages = np.clip(np.rint(blended(frames, made)), 0, 255).astype(np.uint8)
+    sums = blended(frames, made)
+    assert np.array_equal(sums, np.rint(sums))                        # rounded before anybody adds: no half is left
+    stages = np.clip(sums, 0, 255).astype(np.uint8)
     assert np.array_equal(stages, dubbed)
     assert (stages != frames).any((1, 2, 3)).sum() > FRAMES / 2
 
@@ -132,7 +134,8 @@ def test_frames_that_were_upscaled_since(frames: np.ndarray, made: Faces) -> Non
     """Twice the size: the same change, twice as large; another shape is refused."""
     small, large = blended(frames, made) - frames, blended(frames, made, scale=2) - np.repeat(np.repeat(frames, 2, 1), 2, 2)
     shrunk = large.reshape(FRAMES, SIZE, 2, SIZE, 2, 3).mean((2, 4))
-    assert np.abs(shrunk - small).mean() < 0.05 * np.abs(small).mean() + 0.02
+    whole_levels = 0.5 * (np.abs(shrunk) > 0.01).mean()               # what rounding the small one costs at most
+    assert np.abs(shrunk - small).mean() < 0.05 * np.abs(small).mean() + whole_levels
     with pytest.raises(LipSyncError, match="same shape"):
         list(blend_faces(made, Blending(), Hooks(), (SIZE, 2 * SIZE)))
 

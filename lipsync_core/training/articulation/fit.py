@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ...dsp import band_levels
 from ...generators.morph.articulation_net import BANDS, CHANNELS, RATE, STRIDE, ArticulationNet, Loudness, normalise
+from ..precision import autocast
 from . import shapes
 from .augment import augment, no_speech
 from .corpus import load
@@ -152,8 +153,7 @@ def inputs(levels: Tensor, rng: np.random.Generator) -> Tensor:
 def loss_of(net: nn.Module, batch: tuple[Tensor, Tensor, Tensor, Tensor], rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
     """Squared error of the channels, cross entropy of the classes, and 1 - r of the opening in each segment."""
     levels, channels, scored, classes = batch
-    # Half the time on CPUs with matrix units, the same result elsewhere.
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         mouth, logits = net(inputs(augment(levels, rng), rng))
     mouth, logits = mouth.float(), logits.float()
     weight = scored * torch.tensor(WEIGHTS)[None, :, None]

@@ -51,7 +51,7 @@ def main() -> int:
 def _train(chosen: argparse.Namespace) -> int:
     chosen.work.mkdir(parents=True, exist_ok=True)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    minutes = (0.1, 0.1) if chosen.quick else chosen.minutes
+    minutes = (0.02, 0.02) if chosen.quick else chosen.minutes
     small = {"batch": 8} if chosen.quick else {}
     for name, fit, length in (("detector", fit_detector, minutes[0]), ("landmarks", fit_landmarks, minutes[1])):
         if chosen.only in (None, name):

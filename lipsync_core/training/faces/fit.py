@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ...faces.networks import DetectorNet, LandmarkNet
 from ...threads import Prefetch
+from ..precision import autocast
 from .data import face_batches, load_backgrounds, load_samples, scene_batches
 
 log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ def fit_landmarks(labels: Path, checkpoint: Path, minutes: float, *, batch: int 
 
     def step_loss(network: nn.Module, item: tuple, where: torch.device) -> Tensor:
         images, points, is_face = item
-        with torch.autocast(where.type, torch.bfloat16):
+        with autocast(where):
             out, logits = network(to_tensor(images, where))
         return landmark_loss(out, logits, torch.from_numpy(points).to(where), torch.from_numpy(is_face).to(where))
 
@@ -162,7 +163,7 @@ def fit_detector(labels: Path, checkpoint: Path, minutes: float, *, batch: int =
 
     def step_loss(network: nn.Module, item: tuple, where: torch.device) -> Tensor:
         images, boxes = item
-        with torch.autocast(where.type, torch.bfloat16):
+        with autocast(where):
             out = network(to_tensor(images, where))
         return detector_loss(out, boxes)
 

@@ -15,6 +15,7 @@ from torch.nn.utils import spectral_norm
 
 from ...generators.morph.interior_model import CODE, InteriorNet
 from ...generators.morph.interior_net import ACROSS, DOWN, UNIT
+from ..precision import autocast
 from .data import Samples
 
 log = logging.getLogger(__name__)
@@ -109,8 +110,7 @@ def fit(samples: Samples, work: Path, minutes: float, *, seed: int = 0, batch: i
         if swap:
             others = course.codes(torch.from_numpy(samples.people[rng.choice(fine, swap, p=fine_weight)])).detach()
             moved, numbers, code = (torch.cat(pair) for pair in ((moved, planes[:swap]), (numbers, numbers[:swap]), (code, others)))
-        # Half precision is twice as fast on processors that know it and does no harm here.
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():                                              # half precision does no harm here
             both = course.network(moved.contiguous(memory_format=torch.channels_last), numbers, code)
         drawn, swapped = both.float().split([batch, swap])
         loss = picture_loss(drawn, real, weight_of(planes)) + 2e-4 * (code**2).sum(1).mean() + 1e-3 * (own**2).sum(1).mean()

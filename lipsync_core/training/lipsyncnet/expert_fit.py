@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..precision import autocast
 from .sync_expert import WIDTHS, SyncExpert, mouths, save_expert
 from .windows import SegmentStore, WindowOptions, Windows, enough
 
@@ -43,7 +44,7 @@ def train_expert(shards: Path, *, width: str = "tiny", size: int = 128, batch: i
             ahead = reader.submit(windows.batch, step + 1, range(batch))
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 * (1 + math.cos(math.pi * done)) + 0.01)
-            with torch.autocast(torch.device(device).type, torch.bfloat16):
+            with autocast(device):
                 loss = expert.contrast(expert.look(_harder_to_see(mouths(now.faces))), expert.hear(_harder_to_hear(now.window)))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()

@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict import (
 
 from ...errors import LipSyncError
 from ...generators.lipsyncnet import build, preset
+from ..precision import has_bf16
 from . import state
 from .discriminators import Discriminators, hinge_real_fake, mouth_of, r1_penalty
 from .losses import Perceptual
@@ -46,7 +47,8 @@ class Trainer:
                  cpu: bool = False) -> None:
         self.settings, self.run = settings, run
         # The discriminators are called several times a step: DDP must not wait for gradients that a call does not make.
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision=settings.precision,
+        precision = "no" if cpu and settings.precision == "bf16" and not has_bf16("cpu") else settings.precision
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision=precision,
                                        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
         processes = self.accelerator.num_processes
         if settings.batch % processes:

@@ -50,7 +50,7 @@ class Settings:
     clip: float = 1.0
     """Largest norm of a gradient."""
     precision: str = "bf16"
-    """no, fp16 or bf16."""
+    """no, fp16 or bf16 (no on a CPU without bf16 instructions)."""
     sync_from: int = 2_000
     """Step from which the sync expert is heard."""
     adversarial_from: int = 20_000
