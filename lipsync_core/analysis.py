@@ -1,4 +1,4 @@
-"""The first pass: who is where in the clip. Keeps tracks, not pixels."""
+"""The first pass: who is where in the clip. Keeps tracks, and of the pixels a few pictures of every person."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fractions import Fraction
 import numpy as np
 
 from .faces import FaceBackend, Tracker
-from .faces.align import native_crop, whole_face_box
-from .faces.geometry import mouth_box, mouth_opening
+from .faces.album import Album
+from .faces.geometry import mouth_opening
 from .threads import Prefetch
 from .types import Clip, FaceCrop, FaceTrack, Hooks
 
@@ -26,6 +26,24 @@ class Analysis:
     shot_starts: list[int]
     complete: bool
     """False where the limit cut the clip off."""
+    albums: list[Album]
+    """In the order of `FaceTrack.track_id`."""
+
+    def references(self, track: FaceTrack, count: int) -> list[FaceCrop]:
+        """Up to `count` native crops of the face where its mouth is most open, best first; one with a shut mouth, where it never opens."""
+        portraits = [one for one in self.albums[track.track_id].portraits if one.frame in track.frames]
+        if not count or not portraits:
+            return []
+        rows = np.searchsorted(track.frames, [one.frame for one in portraits])
+        opening, active = mouth_opening(track.landmarks), track.activation[rows]
+        # The extremes are yawns and mistakes: what 19 of 20 frames stay under is open enough.
+        usual = np.quantile(opening[track.activation > 0.6], 0.97) if (track.activation > 0.6).any() else np.inf
+        score = np.minimum(opening[rows], usual) - 0.002 * np.abs(track.pose[rows, 0])
+        usable = (active > 0.6) & (opening[rows] > 0.02)
+        if not usable.any():
+            usable, count = active >= active.max(), 1
+        best = [i for i in np.argsort(-score, kind="stable") if usable[i]][:count]
+        return [portraits[i].crop(track.landmarks[rows[i]]) for i in best]
 
 
 def analyse(source: Clip, backend: FaceBackend, hooks: Hooks, *, limit: float | None = None, smoothing: float = 1.0) -> Analysis:
@@ -46,33 +64,4 @@ def analyse(source: Clip, backend: FaceBackend, hooks: Hooks, *, limit: float | 
             count, last = item.index + 1, item.time
             hooks.progress("analyse", count, max(total, count))
     end = float(last + 1 / source.frame_rate) if count else 0.0
-    return Analysis(tracker.finish(), count, end, tracker.shot_starts, complete)
-
-
-def collect_references(source: Clip, track: FaceTrack, count: int, hooks: Hooks) -> list[FaceCrop]:
-    """Up to `count` native crops of the face where its mouth is most open, best first, read again; one with a shut mouth, where it never
-    opens."""
-    if not count or not len(track):
-        return []
-    opening = mouth_opening(track.landmarks)
-    usable = (track.activation > 0.6) & (opening > 0.02)
-    # The extremes are yawns and mistakes: what 19 of 20 frames stay under is open enough.
-    score = np.where(usable, np.minimum(opening, np.quantile(opening, 0.97)) - 0.002 * np.abs(track.pose[:, 0]), -1)
-    chosen: list[int] = []
-    if score.max() < 0:
-        score = np.where(track.activation >= track.activation.max(), opening - 0.002 * np.abs(track.pose[:, 0]), -1)
-        count = 1
-    for row in np.argsort(-score):
-        if score[row] < 0 or len(chosen) == count:
-            break
-        if all(abs(track.times[row] - track.times[other]) > 0.4 for other in chosen):
-            chosen.append(int(row))
-    crops = []
-    for row in chosen:
-        hooks.check_interrupt()
-        view = source.picture_at(float(track.times[row]))
-        mouth = mouth_box(track.landmarks[row], source.size)
-        if view is not None and mouth:
-            box = whole_face_box(track.landmarks[row], source.size, mouth)
-            crops.append(native_crop(view, track.landmarks[row], box, int(track.frames[row])))
-    return crops
+    return Analysis(tracker.finish(), count, end, tracker.shot_starts, complete, tracker.albums)

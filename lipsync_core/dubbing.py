@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import av
 
-from .analysis import Analysis, analyse, collect_references
+from .analysis import Analysis, analyse
 from .audio import load_speech
 from .compositing import Blending
 from .errors import FaceError, LipSyncError
@@ -142,7 +142,7 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path |
     analysis = analyse(source, backend, hooks, limit=speech.duration, smoothing=options.smoothing)
     chosen = _choose(analysis, options, hooks, video)
     _tell_lengths(analysis, speech, hooks)
-    parts = prepare_parts(source, chosen, generator, speech, options, hooks)
+    parts = prepare_parts(analysis, chosen, generator, speech, options, hooks)
 
     dubbed = 0
     writer = VideoWriter(output, source.info, options.encoding, audio=speech.original, warn=hooks.warn)
@@ -165,13 +165,13 @@ class Part:
     state: Any
 
 
-def prepare_parts(source: VideoSource, chosen: Sequence[FaceTrack], generator: Generator, speech: Speech, options: DubOptions,
+def prepare_parts(analysis: Analysis, chosen: Sequence[FaceTrack], generator: Generator, speech: Speech, options: DubOptions,
                   hooks: Hooks) -> list[Part]:
     """Let the generator see each person once."""
     drive = Drive(options.strength, options.silence)
     parts = []
     for track in chosen:
-        person = Person(track, collect_references(source, track, generator.spec.references, hooks))
+        person = Person(track, analysis.references(track, generator.spec.references))
         parts.append(Part(person, generator.start(person, speech, drive, hooks)))
     return parts
 

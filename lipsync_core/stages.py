@@ -12,7 +12,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from .analysis import analyse, collect_references
+from .analysis import analyse
 from .compositing import Blending, difference, lower_face_box, region_of
 from .errors import LipSyncError
 from .faces import FaceBackend, FaceRule, choose, create_backend
@@ -189,8 +189,7 @@ def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks, look: Callable[
             if look is not None:
                 look(picture, track, row)
         hooks.progress("crop", picture.index + 1, clip.frame_count)
-    people = [PersonFrames(Person(track, collect_references(clip, track, REFERENCES, hooks)), mine)
-              for track, mine in zip(chosen, crops)]
+    people = [PersonFrames(Person(track, analysis.references(track, REFERENCES)), mine) for track, mine in zip(chosen, crops)]
     return Faces(clip.size, analysis.frames, clip.frame_rate, people, analysis.tracks, warnings)
 
 

@@ -61,9 +61,6 @@ class Clip(Protocol):
     def pictures(self) -> Iterator[Picture]:
         """Every frame in order, anew by each call."""
 
-    def picture_at(self, time: float) -> Pixels | None:
-        """The frame shown at `time` seconds from the first one."""
-
 
 @dataclass(frozen=True)
 class AudioOriginal:

@@ -16,7 +16,7 @@ from ..faces import FaceBackend, FaceRule, choose, create_backend
 from ..faces.builtin import overlap
 from ..faces.smoothing import smooth_landmarks
 from ..media import VideoSource, open_media
-from ..types import FaceTrack, Hooks, Picture, Pixels
+from ..types import FaceTrack, Hooks, Picture
 
 OWN_NOTE = "landmarks: built-in, the same that the generator uses: read with care"
 SAME_PLACE = 0.4
@@ -92,9 +92,6 @@ class _Clock:
         for item in self.source.pictures():
             self.times.append(float(item.time))
             yield item
-
-    def picture_at(self, time: float) -> Pixels | None:
-        return self.source.picture_at(time)
 
 
 def _person(analysis: Analysis, face: FaceRule, times: Sequence[float], beside: Person | None = None) -> Person:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..types import FaceTrack, Pixels
 from .activation import activation
+from .album import Album
 from .backend import FaceBackend
 from .builtin import overlap
 from .occlusion import Seen, covered, look
@@ -37,6 +38,7 @@ class _Live:
     shots: list[int] = field(default_factory=list)
     looks: bytearray = field(default_factory=bytearray)
     """What `occlusion.look` saw, one frame after the other: 144 bytes each."""
+    album: Album = field(default_factory=Album)
     unseen: int = 0
 
     def box(self) -> np.ndarray:
@@ -55,6 +57,8 @@ class _Live:
         self.scores.append(score)
         self.shots.append(shot)
         self.looks += look(picture, shape).tobytes()
+        if score >= FOUND:
+            self.album.offer(frame, time, shape, picture)
 
 
 def _box(shape: np.ndarray) -> np.ndarray:
@@ -66,7 +70,7 @@ def _size(shape: np.ndarray) -> float:
 
 
 class Tracker:
-    """Fed every frame of a clip in order, keeps tracks, not pixels.
+    """Fed every frame of a clip in order, keeps tracks, and of every person's pixels no more than an album.
 
     `feed` returns the landmarks found in the frame, so that a caller can look at the pixels while they are there.
     """
@@ -82,6 +86,8 @@ class Tracker:
         self._size: tuple[int, int] = (1, 1)
         self.shot_starts: list[int] = [0]
         """Frames that begin a shot."""
+        self.albums: list[Album] = []
+        """Once finished: a person's most open mouths, in the order of `FaceTrack.track_id`."""
 
     def feed(self, frame: int, time: float, picture: Pixels) -> list[tuple[np.ndarray, float]]:
         """One frame: its landmarks (68, 2) and confidences, largest face first."""
@@ -159,13 +165,15 @@ class Tracker:
                 if _continues(earlier, piece):
                     for name in ("frames", "times", "shapes", "scores", "shots", "looks"):
                         getattr(earlier, name).extend(getattr(piece, name))
+                    earlier.album.take(piece.album)
                     break
             else:
                 joined.append(piece)
         good = [live for live in joined if (len(live.frames) >= 3 or self._last < 3) and np.mean(live.scores) > 0.5]
-        tracks = [self._track(live) for live in good]
-        tracks.sort(key=lambda track: -float(((track.boxes[:, 2:] - track.boxes[:, :2]).prod(1)).sum()))
-        return [replace(track, track_id=i) for i, track in enumerate(tracks)]
+        tracks = [(self._track(live), live.album) for live in good]
+        tracks.sort(key=lambda item: -float(((item[0].boxes[:, 2:] - item[0].boxes[:, :2]).prod(1)).sum()))
+        self.albums = [album for _, album in tracks]
+        return [replace(track, track_id=i) for i, (track, _) in enumerate(tracks)]
 
     def _track(self, live: _Live) -> FaceTrack:
         frames, times = np.array(live.frames, np.int64), np.array(live.times)

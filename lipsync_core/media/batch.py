@@ -36,7 +36,3 @@ class FrameBatch:
     def pictures(self) -> Iterator[Picture]:
         for index in range(self.frame_count):
             yield Picture(index, index / self.frame_rate, self.pixels(index))
-
-    def picture_at(self, time: float) -> ArrayPixels | None:
-        index = round(time * self.frame_rate)
-        return self.pixels(index) if 0 <= index < self.frame_count else None

@@ -183,14 +183,6 @@ class VideoSource:
         for item in self.frames():
             yield Picture(item.index, item.time, FrameView(item.frame, self.info.rotation))
 
-    def picture_at(self, time: float) -> FrameView | None:
-        """By seeking; half a millisecond early, since times are rounded."""
-        start = self.start + Fraction(time).limit_denominator(1_000_000) - Fraction(1, 2000)
-        window = VideoSource(self.file, start=max(Fraction(0), start), duration=Fraction(1, 2))
-        for item in window.frames(threads=1):
-            return FrameView(item.frame, window.info.rotation)
-        return None
-
 
 _ATTACHED = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""

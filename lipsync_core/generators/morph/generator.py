@@ -142,6 +142,11 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     wider = float(smoothstep(frame.target_gap, 1.2 * frame.source_gap + 0.01, 1.8 * frame.source_gap + 0.03))
     u = np.abs(x - target.centre) / target.half_width
     inside *= 1 - (1 - wider) * smoothstep(u, 0.45, 0.8)
+    # Most of the box is lips and skin: the inside is made for the rows and columns that show some of it.
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return part
+    seen = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
     colours = colours_of(source, frame.source_lips, frame.source_jaw)
     references = [(reference, reference.shown)] if reference is not None else []
     # The frame's own teeth are the best lit there are, wherever it shows enough of them.
@@ -151,8 +156,9 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
         mine = make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips))
         references.append((mine, own * mine.shown))
     base = mouth.base[row]
-    inner = paint(canonical, target, references, colours, float((base[14].imag + base[18].imag) / 2))
-    return part + inside[..., None].astype(np.float32) * (inner - part)
+    inner = paint(canonical[seen], target, references, colours, float((base[14].imag + base[18].imag) / 2))
+    part[seen] += inside[seen][..., None].astype(np.float32) * (inner - part[seen])
+    return part
 
 
 def _lip_line(part: np.ndarray, x: np.ndarray, y: np.ndarray, target: Opening, frame: FrameMouth,
