@@ -1,6 +1,8 @@
 """What dubbing costs beside plain transcoding: wall time of `dub` over decode-and-encode with the same encoder settings.
 
     python benchmarks/transcode_ratio.py [--seconds 10] [--size 1920x1080] [--clip FILE] [--preset medium]
+
+and where the CPU seconds go, each kind of work measured by itself.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import time
 from pathlib import Path
 
 from clips import make_clip, make_speech
+from cpu_shares import shares
 
 from lipsync_core import DubOptions, Encoding, Hooks, dub
 from lipsync_core.media import VideoSource, VideoWriter
@@ -57,8 +60,13 @@ def main() -> None:
             sys.stdout.write(f"transcode {plain:6.2f} s   dub {whole:6.2f} s   ratio {whole / plain:.2f}   "
                              f"{report.dubbed} of {report.frames} frames dubbed   "
                              + "  ".join(f"{k} {v:.2f} s" for k, v in stages.items()) + "\n")
+        parts = shares(clip, audio, work, encoding)
     best = min(whole for _, whole in rows) / min(plain for plain, _ in rows)
-    result = {"clip": str(chosen.clip or f"{chosen.size}, {chosen.seconds:g} s, made"), "rounds": rows, "ratio": best, "stages": stages}
+    result = {"clip": str(chosen.clip or f"{chosen.size}, {chosen.seconds:g} s, made"), "rounds": rows, "ratio": best, "stages": stages,
+              "cpu_seconds": parts}
+    total = sum(parts.values())
+    said = ", ".join(f"{name} {spent:.1f} ({100 * spent / total:.0f} %)" for name, spent in parts.items())
+    sys.stdout.write(f"CPU seconds: {said}\n")
     sys.stdout.write(f"ratio of the best times: {best:.2f}\n")
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1), encoding="utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 from . import __version__
 from .errors import LipSyncError
 from .evaluation.command import add_parser as add_evaluate
+from .files import check_file
 from .models.command import add_parsers as add_models
 from .types import Hooks
 
@@ -187,6 +188,8 @@ def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.Arg
 
 
 def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
+    check_file(chosen.video, "video")                                 # before what follows is imported
+    check_file(chosen.audio, "audio")
     from .compositing import Blending
     from .dubbing import DubOptions, dub
     from .errors import OutputError
@@ -217,6 +220,7 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
 
 
 def _analyze(chosen: argparse.Namespace, hooks: Hooks) -> None:
+    check_file(chosen.video, "video")
     from .analysis import analyse
     from .contact_sheet import tracks_sheet
     from .faces import create_backend

@@ -10,6 +10,7 @@ import soundfile
 import soxr
 
 from ..errors import MediaError
+from ..files import check_file
 from ..types import SPEECH_RATE, AudioOriginal, Speech
 
 
@@ -20,7 +21,7 @@ def load_speech(path: Path | str, *, start: float = 0.0, duration: float | None 
     Raises `MediaError`: no such file, a folder, not media, no sound track, no such channel, nothing to hear in the window.
     """
     path = Path(path)
-    _check(path)
+    check_file(path, "audio")
     try:
         samples = _collect(_soundfile_blocks(path), start, duration, channel, path)
     except soundfile.LibsndfileError:
@@ -45,7 +46,7 @@ def read_samples(path: Path, *, start: float = 0.0, duration: float | None = Non
 
     `start` and `duration` in seconds. Raises `MediaError` as `load_speech` does.
     """
-    _check(path)
+    check_file(path, "audio")
     for reader in (_soundfile_blocks, _av_blocks):
         parts: list[np.ndarray] = []
         rate, position = SPEECH_RATE, 0
@@ -80,13 +81,6 @@ def normalise_loudness(samples: np.ndarray) -> np.ndarray:
     spoken = power[power >= max(np.median(power), 1e-4 * power.max())]
     gain = 10 ** (LOUDNESS / 20) / np.sqrt(spoken.mean())
     return (samples * min(gain, PEAK / max(float(np.abs(samples).max()), 1e-9))).astype(np.float32)
-
-
-def _check(path: Path) -> None:
-    if not path.exists():
-        raise MediaError(f"There is no file {path}: check the name of the audio.")
-    if path.is_dir():
-        raise MediaError(f"{path} is a folder: name the audio file in it.")
 
 
 def _window(start: float, duration: float | None) -> str:

@@ -13,6 +13,7 @@ import av
 from av.error import FFmpegError
 
 from ..errors import MediaError
+from ..files import check_file
 from ..types import Picture
 from .pixels import FrameView
 
@@ -64,12 +65,8 @@ class SourceFrame:
 def open_media(file: Path | str | BinaryIO, what: str = "video") -> av.container.InputContainer:
     """`av.open` with errors as `MediaError` sentences."""
     if isinstance(file, (str, Path)):
-        path = Path(file)
-        if not path.exists():
-            raise MediaError(f"There is no file {path}: check the name of the {what}.")
-        if path.is_dir():
-            raise MediaError(f"{path} is a folder: name the {what} file in it.")
-        file = str(path)
+        check_file(Path(file), what)
+        file = str(Path(file))
     else:
         file.seek(0)
     try:
