@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 
-.PHONY: help demo test test-host test-web lint bench clean
+.PHONY: help demo test test-portable test-host test-web lint bench clean
 
 help:
 	@echo "make demo   set up .venv, make a clip of a real face and dub it into demo/"
 	@echo "make test   set up .venv and run the whole test suite"
+	@echo "make test-portable   the fast part of it as on other processors (half an hour)"
 	@echo "make test-host   run the nodes and workflows in a real ComfyUI, which it puts into .host/ (2 GB, 2 minutes) or finds at COMFYUI_PATH"
 	@echo "make test-web    open the workflows in ComfyUI's page with Chromium, press Run, take screenshots into build/web/"
 	@echo "make lint   ruff"
@@ -31,6 +32,10 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready-test
 	$(PY) -m ruff check .
 	$(PY) -m pytest
+
+# The fast part of the suite as on other processors: tests/portable.py says which.
+test-portable: $(VENV)/.ready-test
+	$(PY) tests/portable.py $(ARGS)
 
 $(VENV)/.ready-test-host: $(VENV)/.ready-test tests/host/requirements.txt
 	$(PY) -m pip install --disable-pip-version-check --quiet -r tests/host/requirements.txt -c constraints.txt

@@ -16,18 +16,18 @@ def match_colour(new: np.ndarray, old: np.ndarray, mask: np.ndarray) -> np.ndarr
     smooth sheet (normalised convolution), so that one cheek may be brightened and the other darkened. Where the two agree
     already, `new` comes back unchanged.
     """
-    rim = (mask > 0.02) & (mask < 0.6)
+    rim = ((mask > 0.02) & (mask < 0.6)).astype(np.float32)
     if not rim.any():
         return new
-    difference = np.clip(old - new, -MAX_SHIFT, MAX_SHIFT) * rim[..., None]
-    if float(np.abs(difference).mean()) < 0.02:
+    difference = cv2.min(cv2.max(cv2.subtract(old, new), (-MAX_SHIFT,) * 4), (MAX_SHIFT,) * 4) * rim[..., None]
+    if cv2.norm(difference, cv2.NORM_L1) < 0.02 * difference.size:
         return new
     # A sheet has no detail: a few dozen samples across are enough, whatever the size of the face.
     height, width = mask.shape
     shrink = max(1.0, max(height, width) / 48)
     size = (max(2, round(width / shrink)), max(2, round(height / shrink)))
-    weight = cv2.resize(rim.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    sheet = cv2.resize(difference.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(rim, size, interpolation=cv2.INTER_AREA)
+    sheet = cv2.resize(difference, size, interpolation=cv2.INTER_AREA)
     sigma = max(size) / 8
     weight = cv2.GaussianBlur(weight, (0, 0), sigma)
     sheet = cv2.GaussianBlur(sheet, (0, 0), sigma) / np.maximum(weight, 1e-6)[..., None]

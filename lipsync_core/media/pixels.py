@@ -155,9 +155,9 @@ class FrameView:
             height, width = chroma.shape[0] // sy, chroma.shape[1] // sx
             if sx == 2:
                 # A left-aligned chroma sample stands for the pixels about its own column: weights 1 2 1.
-                chroma = cv2.sepFilter2D(chroma, -1, np.array([0.25, 0.5, 0.25]), np.array([1.0]),
-                                         borderType=cv2.BORDER_CONSTANT)[:, ::2]
-                chroma = chroma.reshape(height, sy, width, 2).mean(1)
+                rows = sum(chroma[i::sy] for i in range(sy)) * np.float32(1 / sy)
+                chroma = np.float32(0.5) * rows[:, ::2] + np.float32(0.25) * rows[:, 1::2]
+                chroma[:, 1:] += np.float32(0.25) * rows[:, 1:-1:2]
             else:
                 chroma = chroma.reshape(height, sy, width, sx, 2).mean((1, 3))
         cy0, cx0 = y0 // sy, x0 // sx

@@ -116,7 +116,7 @@ def test_the_warp_neither_folds_nor_tears(face: tuple, opening: float, width: fl
     fields = solve(frame, landmarks.astype(np.float64), (SIZE, SIZE))
     lips = frame.target_lips
     for name, field in (("upper", fields.upper), ("lower", fields.lower)):
-        where = fields.at(field, (SIZE, SIZE), (0, 0, SIZE, SIZE)).astype(np.float64)
+        where = fields.moves(field, (SIZE, SIZE), (0, 0, SIZE, SIZE)) + np.stack(np.meshgrid(*2 * [np.arange(float(SIZE))]), -1)
         rows = np.arange(SIZE)[:, None] * np.ones(SIZE)
         line = np.interp(np.arange(SIZE), np.sort(lips.real[12:17]), lips.imag[12:17][np.argsort(lips.real[12:17])])
         mine = rows < line - 1 if name == "upper" else rows > line + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,6 +33,10 @@ class MorphState:
         position = min(max(time * CURVE_RATE, 0.0), self.curve.shape[1] - 1.0)
         i = min(int(position), self.curve.shape[1] - 2)
         return self.curve[:, i] + (position - i) * (self.curve[:, i + 1] - self.curve[:, i])
+
+
+Sheet = Callable[[tuple[int, int]], np.ndarray]
+"""First row and the row after the last -> those rows of a picture, float32 (n, w, 3)."""
 
 
 class MorphGenerator:
@@ -97,30 +101,51 @@ def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region:
     # Nothing moves at the region's rim, so that what is pasted there is what was there.
     window = smoothstep(region, 0.0, 0.85)
 
-    def positions(field: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    def sample(field: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = box
-        at = fields.at(field, size, box)
-        rest = np.stack(np.meshgrid(np.arange(x0, x1, dtype=np.float32), np.arange(y0, y1, dtype=np.float32)), -1)
-        return rest + (at - rest) * window[y0:y1, x0:x1, None]
-
-    def sample(where: np.ndarray) -> np.ndarray:
+        where = fields.moves(field, size, box) * window[y0:y1, x0:x1, None]
+        where[..., 0] += np.arange(x0, x1, dtype=np.float32)
+        where[..., 1] += np.arange(y0, y1, dtype=np.float32)[:, None]
         return cv2.remap(source, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
-    whole = sample(positions(fields.blended, (0, 0, width, height)))
     box = _mouth_box(frame, size)
     if box is None:
-        return np.clip(whole, 0, 255)
+        return np.clip(sample(fields.blended, (0, 0, width, height)), 0, 255)
     x0, y0, x1, y1 = box
     points = np.arange(x0, x1)[None, :] + 1j * np.arange(y0, y1)[:, None]
     above = above_lips(frame, points).astype(np.float32)[..., None]
-    upper = sample(positions(fields.upper, box))
-    lower = sample(positions(fields.lower, box))
-    part = above * upper + (1 - above) * lower
-    part = _open(part, points, source, frame, mouth, row, reference)
-    # The box's own rim melts into the whole.
-    fade = _box_fade(part.shape[:2], max(2, round(0.05 * frame.scale)))[..., None]
+    part = _open(_two_sheets(above, lambda rows: sample(fields.upper, (x0, y0 + rows[0], x1, y0 + rows[1])),
+                             lambda rows: sample(fields.lower, (x0, y0 + rows[0], x1, y0 + rows[1]))),
+                 points, source, frame, mouth, row, reference)
+    # The box's own rim melts into the whole, which is needed only around what the box covers.
+    border = max(2, round(0.05 * frame.scale))
+    whole = np.zeros_like(source)
+    inner = (min(x0 + border, x1), min(y0 + border, y1), max(x1 - border, x0), max(y1 - border, y0))
+    for strip in _around(inner, size):
+        whole[strip[1]:strip[3], strip[0]:strip[2]] = sample(fields.blended, strip)
+    fade = _box_fade(part.shape[:2], border)[..., None]
     whole[y0:y1, x0:x1] += fade * (part - whole[y0:y1, x0:x1])
-    return np.clip(whole, 0, 255)
+    return np.clip(whole, 0, 255, out=whole)
+
+
+def _two_sheets(above: np.ndarray, upper: Sheet, lower: Sheet) -> np.ndarray:
+    """The upper sheet where `above` (h, w, 1) is 1, the lower one where it is 0; each is asked for the rows that show some of it."""
+    height = len(above)
+    down = int(np.flatnonzero((above > 0).any((1, 2)))[-1]) + 1 if above.any() else 0
+    up = int(np.flatnonzero((above < 1).any((1, 2)))[0]) if (above < 1).any() else height
+    top = upper((0, down)) if down else np.empty((0, *above.shape[1:2], 3), np.float32)
+    bottom = lower((up, height)) if up < height else np.empty((0, *above.shape[1:2], 3), np.float32)
+    both = above[up:down]
+    return np.concatenate([top[:up], both * top[up:] + (1 - both) * bottom[:down - up], bottom[down - up:]])
+
+
+def _around(hole: tuple[int, int, int, int], size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Boxes (x0, y0, x1, y1) that cover a picture of `size` (w, h) but for `hole`, which may be empty."""
+    (x0, y0, x1, y1), (width, height) = hole, size
+    if x1 <= x0 or y1 <= y0:
+        return [(0, 0, width, height)]
+    strips = [(0, 0, width, y0), (0, y1, width, height), (0, y0, x0, y1), (x1, y0, width, y1)]
+    return [strip for strip in strips if strip[0] < strip[2] and strip[1] < strip[3]]
 
 
 def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: FrameMouth, mouth: PersonMouth, row: int,

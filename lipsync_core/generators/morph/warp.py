@@ -55,18 +55,15 @@ class Fields:
     blended: np.ndarray
     """Upper above the lip line, lower below, mixed beside the mouth where the two agree."""
 
-    def at(self, field: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
-        """`field` for every pixel of `box` (x0, y0, x1, y1) of a crop of `size` (w, h): source positions (h, w, 2)."""
+    def moves(self, field: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+        """`field` for every pixel of `box` (x0, y0, x1, y1) of a crop of `size` (w, h): displacements (h, w, 2) float32."""
         x0, y0, x1, y1 = box
         gh, gw = field.shape[:2]
         # Grid nodes sit on the crop's outermost pixel centres.
         sx, sy = (gw - 1) / max(size[0] - 1, 1), (gh - 1) / max(size[1] - 1, 1)
         matrix = np.array([[sx, 0, x0 * sx], [0, sy, y0 * sy]])
-        dense = cv2.warpAffine(field, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                               borderMode=cv2.BORDER_REPLICATE)
-        dense[..., 0] += np.arange(x0, x1, dtype=np.float32)
-        dense[..., 1] += np.arange(y0, y1, dtype=np.float32)[:, None]
-        return dense
+        return cv2.warpAffine(field, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                              borderMode=cv2.BORDER_REPLICATE)
 
 
 def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
