@@ -1,6 +1,6 @@
 """The suite as it would run on other processors: slower instructions for torch, oneDNN, numpy and OpenCV, other numbers of threads.
 
-    python tests/portable.py [--only NAME …] [--list] [what pytest takes: files, -k, -m …]
+    python tests/portable.py [--only NAME] … [--list] [what pytest takes: files, -k, -m …]
 
 Results may differ in their last digits from one processor to the next; verdicts may not. Without arguments for pytest the fast part runs.
 """
@@ -43,7 +43,7 @@ def spin() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=[*settings()], metavar="NAME")
+    parser.add_argument("--only", action="append", choices=[*settings()], metavar="NAME", help="may be repeated")
     parser.add_argument("--list", action="store_true")
     chosen, words = parser.parse_known_args()
     rows, failed = [], False
