@@ -227,6 +227,11 @@ def test_a_traceback_only_for_those_who_ask(tmp_path: Path) -> None:
     assert command("--help").stdout.count("dub") > 2 and "--strength" in command("dub", "--help").stdout
 
 
+def listen() -> None:
+    """A suite that was started in the background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT, which Windows has not")
 def test_ctrl_c_leaves_nothing(tmp_path: Path, astronaut: np.ndarray, babble: np.ndarray) -> None:
     clip = write_clip(tmp_path / "long.mp4", moving_face(astronaut, 150) * 4)
@@ -234,7 +239,8 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, astronaut: np.ndarray, babble: np
     out = tmp_path / "out"
     out.mkdir()
     run = subprocess.Popen([sys.executable, "-m", "lipsync_core", "dub", str(clip), str(tmp_path / "long.wav"), "-o",
-                            str(out / "o.mp4")], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+                            str(out / "o.mp4")], stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+                           preexec_fn=listen)
     deadline = time.monotonic() + 120
     while not list(out.iterdir()) and run.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
