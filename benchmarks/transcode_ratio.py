@@ -66,7 +66,8 @@ def main() -> None:
               "cpu_seconds": parts}
     total = sum(parts.values())
     said = ", ".join(f"{name} {spent:.1f} ({100 * spent / total:.0f} %)" for name, spent in parts.items())
-    sys.stdout.write(f"CPU seconds: {said}\n")
+    plain = parts["encode"] + parts["decode, twice"] / 2
+    sys.stdout.write(f"CPU seconds: {said}: {total / plain:.2f} times those of the transcode\n")
     sys.stdout.write(f"ratio of the best times: {best:.2f}\n")
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
