@@ -15,8 +15,6 @@ from helpers import moving_face, write_clip
 from lipsync_core.demo import portrait
 from lipsync_core.faces.builtin import BuiltinBackend
 
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")                       # librosa, face-alignment: compiling takes longer than running
-
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the run cost, children included: unlike its time, the same on a busy machine."""
