@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,8 @@ KEPT = 10
 """Pictures of a person: generators want 1 to 5, and what is a yawn or covered is known only at the end of the clip."""
 APART = 0.4
 """Seconds between two of them: nearer ones show the same."""
+ROOM = 256 << 20
+"""Bytes of all portraits of a clip together: a film has a thousand shots, and everybody in them an album."""
 BETTER = 1.05
 """How much wider a mouth must be to take the place of another: most frames cost nothing."""
 
@@ -64,6 +67,11 @@ class Album:
             if all(portrait.opening >= BETTER * rival.opening for rival in rivals):
                 self._put(portrait, rivals)
 
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(portrait.pixels.nbytes for portrait in self.portraits)
+
     def _rivals(self, found: Portrait) -> list[Portrait]:
         """Whose place it would take: those too near in time, else, when all places are taken, the one least open."""
         near = [other for other in self.portraits if abs(other.time - found.time) <= APART]
@@ -71,3 +79,13 @@ class Album:
 
     def _put(self, portrait: Portrait, rivals: list[Portrait]) -> None:
         self.portraits = [other for other in self.portraits if other not in rivals] + [portrait]
+
+
+def trim(albums: Sequence[Album], room: int = ROOM) -> None:
+    """Let the largest albums lose the mouths that are least open, until all of them together fit into `room` bytes."""
+    sizes = [album.size for album in albums]
+    while sum(sizes) > room:
+        largest = int(np.argmax(sizes))
+        portraits = albums[largest].portraits
+        portraits.remove(min(portraits, key=lambda portrait: portrait.opening))
+        sizes[largest] = albums[largest].size

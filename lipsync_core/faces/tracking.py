@@ -8,7 +8,7 @@ import numpy as np
 
 from ..types import FaceTrack, Pixels
 from .activation import activation
-from .album import Album
+from .album import Album, trim
 from .backend import FaceBackend
 from .builtin import overlap
 from .occlusion import Seen, covered, look
@@ -104,6 +104,7 @@ class Tracker:
         if cut or lost or self._since_key >= due:
             self._detect(frame, time, picture)
             self._since_key = 0
+            trim([live.album for live in self._done + self._live])
         now = [(live.shapes[-1], live.scores[-1]) for live in self._live if live.frames[-1] == frame]
         return sorted(now, key=lambda item: -_size(item[0]))
 

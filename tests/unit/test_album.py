@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers import moving_face, write_clip
 
 from lipsync_core.analysis import analyse
-from lipsync_core.faces.album import APART, KEPT, Album
+from lipsync_core.faces.album import APART, KEPT, Album, trim
 from lipsync_core.faces.builtin import BuiltinBackend
 from lipsync_core.media import VideoSource
 from lipsync_core.pixels import ArrayPixels
@@ -52,6 +53,18 @@ def test_a_person_who_comes_back_has_one_album() -> None:
     first, later = album([0.1] * 30), album([0.3] * 30, begin=40)
     first.take(later)
     assert sorted(one.frame for one in first.portraits) == [0, 11, 22, 40, 51, 62]
+
+
+def test_all_albums_of_a_film_fit_into_one_room() -> None:
+    """However many shots it has; of each the widest mouth stays longest."""
+    albums = [album([0.1] * 15 + [0.2] * 15, begin=100 * i) for i in range(50)]
+    one = albums[0].portraits[0].pixels.nbytes
+    trim(albums, 100 * one)
+    assert [len(each.portraits) for each in albums] == [2] * 50
+    trim(albums, 50 * one)
+    assert [[portrait.opening for portrait in each.portraits] for each in albums] == [pytest.approx([0.2])] * 50
+    trim(albums, 10 * one)
+    assert sum(each.size for each in albums) == 10 * one
 
 
 def test_references_are_the_most_open_mouths_that_can_be_used(astronaut: np.ndarray, backend: BuiltinBackend, tmp_path: Path) -> None:
