@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lipsync_core.audio import load_speech  # noqa: E402
 from lipsync_core.demo import SPEECH  # noqa: E402
 from lipsync_core.generators.morph.articulation import NetArticulation  # noqa: E402
-from lipsync_core.generators.morph.streaming import LOOK_AHEAD, StreamState  # noqa: E402
+from lipsync_core.generators.morph.ear import Ear, EarState  # noqa: E402
+from lipsync_core.hearing.listening import LIVE  # noqa: E402
 
 
 def main() -> None:
@@ -35,14 +36,14 @@ def main() -> None:
     begin = time.perf_counter()
     model(speech, np.arange(0, chosen.seconds, 0.01))
     whole = chosen.seconds / (time.perf_counter() - begin)
-    state, begin = StreamState(), time.perf_counter()
+    ear, state, begin = Ear(windows=LIVE), EarState(), time.perf_counter()
     for first in range(0, len(speech), 3_200):
-        _, state = model.articulator.feed(speech[first:first + 3_200], state)
+        _, state = ear.feed(speech[first:first + 3_200], state)
     streamed = chosen.seconds / (time.perf_counter() - begin)
     sys.stdout.write(f"{chosen.seconds:g} s of speech, one core: {whole:.0f} times real time whole, {streamed:.0f} times in pieces of "
-                     f"200 ms; look-ahead {1000 * LOOK_AHEAD:.0f} ms\n")
+                     f"200 ms; look-ahead {1000 * LIVE.look_ahead:.0f} ms\n")
     if chosen.json:
-        chosen.json.write_text(json.dumps({"whole": whole, "streamed": streamed, "look_ahead_s": LOOK_AHEAD}), encoding="utf-8")
+        chosen.json.write_text(json.dumps({"whole": whole, "streamed": streamed, "look_ahead_s": LIVE.look_ahead}), encoding="utf-8")
 
 
 if __name__ == "__main__":

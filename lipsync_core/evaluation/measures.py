@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import curves, pixel_measures, sound_measures, sync_scores, truth_measures
+from . import curves, pixel_measures, sound_measures, sync_scores, truth_measures, witness
 from .container import Timing
 
 
@@ -69,6 +69,9 @@ MEASURES = (
     Measure("leak_truth", "... in the truth", "% of silent frames", sound_measures.leak, digits=1, needs="truth"),
     Measure("leftover", "Source's own mouth left over", "r", sound_measures.leftover, (-0.15, 0.15), 2, "leftover_frames", "foreign sound"),
     Measure("leftover_chance", "... that chance alone reaches", "r", sound_measures.leftover_chance, needs="foreign sound"),
+    Measure("heard_sync", "Sync with the sound, as a listener expects it", "r", witness.heard_sync, (0.5, None)),
+    Measure("heard_sync_truth", "... of the true lips: its ceiling", "r", witness.heard_sync, needs="truth"),
+    Measure("heard_lag_ms", "... at this lag (positive: mouth late)", "ms", witness.heard_sync, (-40, 40), 0),
     Measure("lse_c", "LSE-C, SyncNet's confidence", "distance", sync_scores.lse_c, (3, None), 2, "sync_windows", "SyncNet"),
     Measure("lse_d", "LSE-D, SyncNet's distance", "distance", sync_scores.lse_d, needs="SyncNet"),
     Measure("syncnet_offset_ms", "SyncNet's offset (positive: mouth late)", "ms", sync_scores.offset_frames, (-40, 40), 0, needs="SyncNet"),

@@ -13,7 +13,7 @@ from ..errors import FaceError, MediaError
 from ..faces import FaceBackend, FaceRule, create_backend
 from ..media import FrameView, VideoSource
 from ..threads import Prefetch
-from ..types import FaceTrack, Hooks
+from ..types import SPEECH_RATE, FaceTrack, Hooks
 from . import sound_measures, truth_measures
 from .container import Timing, passed_through, timing_of
 from .curves import Curves, closure, closure_threshold, curves_of, resample
@@ -25,6 +25,7 @@ from .strip import make_tiles
 from .syncnet import TOO_SHORT, score
 from .syncnet_file import NO_FILE, find_syncnet, load_syncnet
 from .syncnet_net import SyncNet
+from .witness import expected, heard_sync
 
 SPARE = 0.3
 """Seconds of source and truth that are looked at beyond the dub's end."""
@@ -74,7 +75,7 @@ def evaluate_several(dubbed: Sequence[Path | str], source: Path | str | None = N
         real = before
     else:
         real = look_at(Path(truth), landmarks, face, hooks, limit, backend) if truth else None
-    results = []
+    results: list[Evaluation] = []
     for file, timing in zip(files, timings):
         try:
             speech = load_speech(Path(audio) if audio else file)
@@ -84,9 +85,19 @@ def evaluate_several(dubbed: Sequence[Path | str], source: Path | str | None = N
             raise MediaError(f"{file} has no sound of its own to drive the mouth: name the recording with --audio.") from error
         sound = Sound(speech.samples, 0.0 if audio else timing.offset)
         dub = look_at(file, landmarks, face, hooks, None, backend, timing=timing, beside=before)
-        result = _measure(file, dub, before, real, sound, source, truth, audio, landmarks, hooks)
+        result = _with_heard(_measure(file, dub, before, real, sound, source, truth, audio, landmarks, hooks), dub, real,
+                             expected(speech.samples[:round((timing.video_seconds + SPARE) * SPEECH_RATE)]
+                                      if timing.video_seconds else speech.samples, sound.start), sound.start)
         results.append(_with_syncnet(result, network, dub, speech.samples, sound.start, hooks))
     return results
+
+
+def _with_heard(result: Evaluation, dub: Clip, truth: Clip | None, sound: Curves, start: float) -> Evaluation:
+    r, lag = heard_sync(dub.curves, sound)
+    values = {"heard_sync": r, "heard_lag_ms": lag}
+    if truth is not None:
+        values["heard_sync_truth"], _ = heard_sync(truth.curves.shifted(start - truth.timing.offset), sound)
+    return replace(result, measures=result.measures | values)
 
 
 def _with_syncnet(result: Evaluation, network: SyncNet | None, dub: Clip, samples: np.ndarray, start: float,

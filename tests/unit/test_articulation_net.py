@@ -10,6 +10,7 @@ from lipsync_core.audio import load_speech
 from lipsync_core.demo import SPEECH
 from lipsync_core.generators.morph.articulation import NetArticulation
 from lipsync_core.generators.morph.articulation_net import BANDS, RATE, ArticulationNet, Loudness, normalise
+from lipsync_core.generators.morph.ear import Ear
 from lipsync_core.generators.morph.streaming import FILE, LOOK_AHEAD, SHAPE_RATE, Articulator, StreamState
 
 TIMES = np.arange(0, 3, 0.01)
@@ -22,7 +23,7 @@ def articulator() -> Articulator:
 
 @pytest.fixture(scope="module")
 def articulation(articulator: Articulator) -> NetArticulation:
-    return NetArticulation(articulator)
+    return NetArticulation(Ear(articulator))
 
 
 @pytest.fixture(scope="module")

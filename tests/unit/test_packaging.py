@@ -44,7 +44,8 @@ def test_the_archive_has_the_nodes_and_not_the_tests() -> None:
     kept = set(tracked.stdout.split()) - set(ignored.stdout.split())
     assert {"__init__.py", "nodes/dub.py", "requirements.txt", "pyproject.toml", "LICENSE", "README.md",
             "web/docs/OpenLipSyncDubVideo.md", "locales/en/nodeDefs.json", "workflows/quick_dub.json",
-            "lipsync_core/weights/articulation.safetensors"} <= kept
+            "NOTICE", "LICENSES/Moonshine-MIT.txt", "lipsync_core/weights/articulation.safetensors",
+            "lipsync_core/weights/speech_encoder.safetensors"} <= kept
     assert not [file for file in kept if file.startswith(("tests/", "benchmarks/", ".ci/"))]
 
 

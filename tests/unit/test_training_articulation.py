@@ -12,8 +12,11 @@ from lipsync_core.audio import load_speech
 from lipsync_core.demo import SPEECH
 from lipsync_core.generators.morph.articulation import NetArticulation
 from lipsync_core.generators.morph.articulation_net import BANDS, CLASSES
+from lipsync_core.generators.morph.ear import Ear
 from lipsync_core.generators.morph.streaming import Articulator, Ensemble
-from lipsync_core.training.articulation import corpus, evaluate, fit, real, shapes
+from lipsync_core.hearing.reading import CHANNELS as READ_CHANNELS
+from lipsync_core.hearing.reading import NEAR, load_reading
+from lipsync_core.training.articulation import corpus, evaluate, fit, reading, real, shapes
 from lipsync_core.training.articulation.augment import augment
 from lipsync_core.training.articulation.basis import moves
 from lipsync_core.training.articulation.export import export
@@ -75,7 +78,7 @@ def test_from_a_corpus_to_a_file_that_the_generator_takes(tmp_path: Path) -> Non
     spoken = fit.prepare(tmp_path / "corpus.npz")
     nets = [fit.train(fit.Batches(spoken, [], 4, 0.0, seed), 1, width=16, steps=3, seed=seed) for seed in (0, 1)]
     export(nets, tmp_path / "a.safetensors")
-    articulation = NetArticulation(Articulator(tmp_path / "a.safetensors"))
+    articulation = NetArticulation(Ear(Articulator(tmp_path / "a.safetensors")))
     found = evaluate.closures(articulation, [speech()])
     assert found["bilabials"] == 2 and 0 <= found["met"] <= 1
     # Half precision on disk: near, not equal.
@@ -84,7 +87,7 @@ def test_from_a_corpus_to_a_file_that_the_generator_takes(tmp_path: Path) -> Non
         member.load_state_dict(net.state_dict())
     x = torch.from_numpy(np.random.default_rng(0).uniform(-3, 0, (1, BANDS, 120)).astype(np.float32))
     with torch.inference_mode():
-        assert (together(x) - articulation.articulator.networks(x)).abs().max() < 0.02
+        assert (together(x) - articulation.ear.networks.networks(x)).abs().max() < 0.02
 
 
 def test_training_learns(tmp_path: Path) -> None:
@@ -132,3 +135,42 @@ def test_the_best_lag_is_found() -> None:
                          np.ones(500, np.float32))
     none, best, lag = real.best_lag(curve[6:506], clip)
     assert best > 0.99 > none and lag == pytest.approx(0.08)
+
+
+def taught(person: str, seed: int, late: int, size: int = 24) -> reading.Taught:
+    """Sound whose first input is what the lips did `late` rows before."""
+    rng = np.random.default_rng(seed)
+    lips = np.convolve(rng.normal(size=640), np.hanning(9), mode="same").astype(np.float32)[20:620]
+    inputs = rng.normal(size=(600, size)).astype(np.float32)
+    inputs[late:, 0] = lips[:600 - late] + 0.3 * rng.normal(size=600 - late)
+    raw = np.zeros((600, 7), np.float32)
+    raw[:, 0] = inputs[:, 0]
+    clip = real.RealClip(f"talking__{person}", np.zeros((1200, BANDS), np.float16), 0.4 + 0.1 * lips, 0.1 * lips, 0.1 * lips,
+                         np.ones(600, bool), np.ones(600, np.float32))
+    return reading.Taught(person, clip, (inputs.astype(np.float16),), raw)
+
+
+def test_a_reading_is_taught_with_the_offset_taken_out_and_tested_on_people_left_out() -> None:
+    clips = [taught("a", 0, 3), taught("b", 1, 0), taught("c", 2, 6)]
+    stranger = taught("d", 3, 2)
+    reading.RIDGE, before = 20.0, reading.RIDGE
+    try:
+        _, read, lags = reading.teach(clips, [stranger])
+    finally:
+        reading.RIDGE = before
+    assert lags == {"talking__a": 3, "talking__b": 0, "talking__c": 6, "talking__d": 2}
+    for item, late in ((clips[2], 120), (stranger, 40)):
+        found = reading.scores(item, read[item.clip.name])
+        assert found["opening"] > 0.85 and found["width"] > 0.85 and found["lag_ms"] == late
+
+
+def test_an_exported_reading_reads_what_was_taught(tmp_path: Path) -> None:
+    channels = (2 * NEAR + 1) * READ_CHANNELS
+    item = taught("a", 0, 0, reading.FEATURES + channels)
+    sums = reading.Sums([item], {"talking__a": 0}, {"a"})
+    reading.export(sums, tmp_path / "reading.safetensors")
+    x = torch.from_numpy(item.inputs[0][:50].astype(np.float32))
+    with torch.inference_mode():
+        ours = load_reading(tmp_path / "reading.safetensors")(x[:, :reading.FEATURES].unflatten(1, (9, -1)),
+                                                              x[:, reading.FEATURES:].unflatten(1, (2 * NEAR + 1, -1))).numpy()
+    assert np.abs(ours - sums.standard(item.inputs[0][:50]) @ sums.solve()).max() < 1e-2

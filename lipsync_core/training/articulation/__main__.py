@@ -4,7 +4,12 @@
     python -m lipsync_core.training.articulation corpus test.npz --hours 0.15 --seed 99 --held-out
     labels/bin/python -m lipsync_core.training.articulation.label MEDIA TRACKS      (environment of requirements-label.txt)
     python -m lipsync_core.training.articulation train train.npz TRACKS MEDIA -o articulation.safetensors --minutes 30 30
+    python -m lipsync_core.training.articulation reading TRACKS MEDIA -o mouth_reading.safetensors
+    python -m lipsync_core.training.articulation reading TRACKS MEDIA --witness -o sync_witness.safetensors
     python -m lipsync_core.training.articulation evaluate test.npz TRACKS MEDIA
+
+`reading` prints how well people are read that were left out (`--witness`: the sync score's, on people of its own); it hears through
+the networks and the speech encoder that are bundled.
 """
 
 from __future__ import annotations
@@ -35,6 +40,14 @@ def main() -> int:
     train.add_argument("--threads", type=int, default=1)
     train.add_argument("--quick", action="store_true", help="a few steps, no clips: does the recipe run?")
     train.set_defaults(run=_train)
+    reading = commands.add_parser("reading", help="teach the linear reading of the speech encoder")
+    reading.add_argument("tracks", type=Path)
+    reading.add_argument("media", type=Path)
+    reading.add_argument("-o", "--output", type=Path, help="default: only the figures")
+    reading.add_argument("--witness", action="store_true", help="teach the sync score's reading instead")
+    reading.add_argument("--depth", type=int, help="read another layer of the encoder, for comparison")
+    reading.add_argument("--json", type=Path)
+    reading.set_defaults(run=_reading)
     evaluate = commands.add_parser("evaluate", help="held-out people and languages, beside the first version")
     evaluate.add_argument("corpus", type=Path, help="made with --held-out")
     evaluate.add_argument("tracks", type=Path)
@@ -78,16 +91,50 @@ def _train(chosen: argparse.Namespace) -> None:
     sys.stdout.write(f"{chosen.output}: {chosen.output.stat().st_size / 1e6:.2f} MB\n")
 
 
+def _reading(chosen: argparse.Namespace) -> None:
+    import numpy as np
+
+    from ...hearing.listening import DEPTH, LIVE, WHOLE
+    from .evaluate import row_of
+    from .reading import FEATURES, drawn, export, scores, take, teach
+    from .real import SPEAKERS, STRANGERS, WITNESSES, load_speakers
+
+    depth = DEPTH if chosen.depth is None else chosen.depth
+    windows = (WHOLE, LIVE) if chosen.output and not chosen.witness else (WHOLE,)
+    teachers, rest = (WITNESSES, SPEAKERS) if chosen.witness else (SPEAKERS, WITNESSES)
+    ours = take(load_speakers(chosen.tracks, chosen.media, teachers), chosen.media, windows, depth)
+    others = take(load_speakers(chosen.tracks, chosen.media, rest | STRANGERS), chosen.media, (WHOLE,), depth)
+    sums, read, _ = teach(ours, others, FEATURES if chosen.witness else None)
+    rows = [{"clip": item.clip.name, "person": item.person, **scores(item, read[item.clip.name])} for item in [*ours, *others]]
+    for name, people in (("left out one by one", teachers), ("never taught on", rest | STRANGERS), ("of these, for tests only", STRANGERS)):
+        shown = [row for row in rows if row["person"] in people and not row["clip"].startswith("grid_s1")]
+        for row in shown if people is not STRANGERS else ():
+            sys.stdout.write(f"{row['clip'][:46]:46s} opening {row['opening']:.2f} width {row['width']:5.2f} jaw {row['jaw']:5.2f} "
+                             f"sound late by {row['lag_ms']:+.0f} ms\n")
+        sys.stdout.write(f"{name}: " + ", ".join(f"{key} {np.median([row[key] for row in shown]):.3f} "
+                         f"({np.mean([row[key] for row in shown]):.3f})" for key in ("opening", "width", "jaw"))
+                         + f"; median (mean) of {len(shown)} clips\n")
+    if not chosen.witness:
+        shapes = [row_of(item.clip, drawn(item, read[item.clip.name]), None) for item in [*ours, *others] if item.person != "GRID s1"]
+        columns = {key: [row[key] for row in shapes] for key in ("all_r", "speech_r", "width_r", "spread", "mean", "wrongly_shut")}
+        sys.stdout.write("as drawn: " + ", ".join(f"{key} {np.median(v):.3f} ({np.mean(v):.3f})" for key, v in columns.items())
+                         + f"; lips meet on {sum(row['met'] for row in shapes)} of {sum(row['marks'] for row in shapes)} bilabials\n")
+    if chosen.output:
+        export(sums, chosen.output)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
 def _evaluate(chosen: argparse.Namespace) -> None:
     from ...generators.morph.articulation import NetArticulation
     from ...generators.morph.articulation_bands import BandArticulation
+    from ...generators.morph.ear import Ear
     from ...generators.morph.streaming import FILE, Articulator
     from .corpus import load
     from .evaluate import table
 
     articulator = Articulator(chosen.weights or FILE)
-    models = {"bands (the first version)": BandArticulation(),
-              "network, its width not heard for the opening": NetArticulation(articulator, 0.0), "network": NetArticulation(articulator)}
+    models = {"bands (the first version)": BandArticulation(), "networks and encoder": NetArticulation(Ear(articulator))}
     result = table(models, chosen.tracks, chosen.media, load(chosen.corpus), sys.stdout.write)
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1), encoding="utf-8")

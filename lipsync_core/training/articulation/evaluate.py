@@ -32,31 +32,33 @@ def shapes_of(articulation: Articulation, samples: np.ndarray, count: int) -> di
 
 
 def real_rows(articulation: Articulation, tracks: Path, media: Path, wanted: Mapping[str, float | None] = HELD_OUT) -> list[dict]:
-    """One row for each held-out clip (or those of `wanted`).
-
-    Opening correlation over all frames and while somebody speaks, at its best lag; that lag
-    without the clip's own offset; width correlation; hand-marked bilabials on which the lips meet (within `NEAR` of the mark), and
-    the share of truly open moments in which they wrongly are shut, both at that lag."""
+    """One row (`row_of`) for each held-out clip (or those of `wanted`)."""
     rows = []
     for clip in load_clips(tracks, media, wanted, shift=False):
         folder, _, stem = clip.name.partition("__")
         ours = shapes_of(articulation, load_speech(next((media / folder).glob(f"{stem}.*"))).samples, len(clip.opening))
-        speaking = dataclasses.replace(clip, seen=clip.seen & (clip.spoken > 0.5))
-        _, whole, _ = best_lag(ours["drawn"], clip)
-        _, spoken, lag = best_lag(ours["drawn"], speaking)
-        offset = next(value for key, value in wanted.items() if clip.name.startswith(key))
-        truth, mine = clip.opening[speaking.seen], ours["drawn"][speaking.seen]
-        marks = next((times for name, times in MARKS.items() if clip.name.startswith(name)), ())
-        grid = np.arange(len(clip.opening)) * STRIDE / RATE - lag
-        met = sum(bool((ours["drawn"][np.abs(grid - mark) <= NEAR] < SHUT).any()) for mark in marks)
-        wide = speaking.seen & (clip.opening > 0.4)
-        shut = float((np.interp(np.flatnonzero(wide) * STRIDE / RATE, grid, ours["drawn"]) < SHUT).mean())
-        rows.append({"marks": len(marks), "met": met, "wrongly_shut": shut,
-                     "clip": clip.name, "seconds": len(clip.opening) * STRIDE / RATE, "all_r": whole, "speech_r": spoken,
-                     "lag_ms": None if offset is None else 1000 * (lag - offset),
-                     "width_r": width_r(ours["width"], speaking, lag), "spread": float(mine.std() / truth.std()),
-                     "mean": float(mine.mean() - truth.mean())})
+        rows.append(row_of(clip, ours, next(value for key, value in wanted.items() if clip.name.startswith(key))))
     return rows
+
+
+def row_of(clip: RealClip, ours: dict[str, np.ndarray], offset: float | None) -> dict:
+    """Opening correlation over all frames and while somebody speaks, at its best lag; that lag without the clip's own offset; width
+    correlation; hand-marked bilabials on which the lips meet (within `NEAR` of the mark), and the share of truly open moments in which
+    they wrongly are shut, both at that lag."""
+    speaking = dataclasses.replace(clip, seen=clip.seen & (clip.spoken > 0.5))
+    _, whole, _ = best_lag(ours["drawn"], clip)
+    _, spoken, lag = best_lag(ours["drawn"], speaking)
+    truth, mine = clip.opening[speaking.seen], ours["drawn"][speaking.seen]
+    marks = next((times for name, times in MARKS.items() if clip.name.startswith(name)), ())
+    grid = np.arange(len(clip.opening)) * STRIDE / RATE - lag
+    met = sum(bool((ours["drawn"][np.abs(grid - mark) <= NEAR] < SHUT).any()) for mark in marks)
+    wide = speaking.seen & (clip.opening > 0.4)
+    shut = float((np.interp(np.flatnonzero(wide) * STRIDE / RATE, grid, ours["drawn"]) < SHUT).mean())
+    return {"marks": len(marks), "met": met, "wrongly_shut": shut,
+            "clip": clip.name, "seconds": len(clip.opening) * STRIDE / RATE, "all_r": whole, "speech_r": spoken,
+            "lag_ms": None if offset is None else 1000 * (lag - offset),
+            "width_r": width_r(ours["width"], speaking, lag), "spread": float(mine.std() / truth.std()),
+            "mean": float(mine.mean() - truth.mean())}
 
 
 def width_r(predicted: np.ndarray, clip: RealClip, lag: float) -> float:

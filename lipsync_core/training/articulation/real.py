@@ -29,7 +29,22 @@ HELD_OUT = {"talking__testonly_dfrf_cnn2": 0.0, "talking__testonly_wda_BobMenend
 """People that nothing is taught on, and by how much the media's README says that their sound is late (None: not known)."""
 UNTOUCHED = {"talking__dhlive_demo": None}
 """A clip that no constant was chosen on either."""
-
+SPEAKERS = {name: (f"talking__{name}",) for name in (
+    "edtalk_pose2", "astorfi_sample", "mimictalk_german", "mimictalk_address", "dfrf_french", "edtalk_address", "vretalking_1",
+    "vretalking_4", "liveportrait_d20", "testonly_dfrf_cnn2", "testonly_wda_Alexandria", "testonly_wda_BobMenendez",
+    "testonly_wda_EdMarkey", "testonly_wda_KatieHill")}
+"""People that the generator's reading of the speech encoder is taught on, with the beginnings of their track files' names: classes A and
+B of the media's README whose sound belongs to the picture, and the five of class C that it frees for this. Offsets are estimated."""
+WITNESSES = {"GRID s1": ("grid_s1__", "talking__grid_bbaf2n"),
+             **{name: (f"talking__{name}",) for name in ("grid_lbbc2a", "grid_lwbsza", "grid_pwij3p", "grid_sbia1a", "grid_swiz3n",
+                                                        "latentsync_demo3", "dhlive_demo")}}
+"""People that the sync score's own reading is taught on: none of them teaches the generator's (whose r is the same without them)."""
+STRANGERS = {name: (f"talking__{name}",) for name in (
+    "testonly_pcavs_00002", "testonly_pcavs_00086", "testonly_pcavs_00373", "testonly_pcavs_620900105", "testonly_pcavs_731200067",
+    "testonly_pcavs_741400104", "testonly_vretalking_2", "testonly_vretalking_3")}
+"""People for tests only."""
+FEW = 3
+"""Of a person with hundreds of clips every third one teaches a reading."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,16 @@ def load_clips(tracks: Path, media: Path, wanted: Mapping[str, float | None], *,
         found = [load_clip(file, media, scale, (wanted[key] or 0.0) if shift else 0.0) for file in files]
         clips += [clip for clip in found if clip is not None]
     return clips
+
+
+def load_speakers(tracks: Path, media: Path, speakers: Mapping[str, tuple[str, ...]]) -> list[tuple[str, RealClip]]:
+    """Clips of `speakers` (`SPEAKERS`, `WITNESSES`, `STRANGERS`) with their persons, their offsets left in."""
+    result = []
+    for person, prefixes in speakers.items():
+        for prefix in prefixes:
+            clips = load_clips(tracks, media, {prefix: None}, shift=False)
+            result += [(person, clip) for clip in (clips[::FEW] if len(clips) > 100 else clips)]
+    return result
 
 
 def load_clip(tracks: Path, media: Path, scale: float | None = None, offset: float = 0.0) -> RealClip | None:

@@ -1,0 +1,86 @@
+"""The speech encoder at work on speech of any length: in windows, so that memory is bounded and a stream can be heard as it comes.
+
+A window is heard by itself: its features depend on `Windows.past` seconds before what it is asked about, and on `Windows.future`
+seconds after it. The longer both, the better the features; the shorter the future and the step, the sooner they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..inference import WEIGHTS, inference, load_network
+from ..types import SPEECH_RATE
+from .encoder import FIRST, FRAME_RATE, SpeechEncoder, samples_for
+
+FILE = WEIGHTS / "speech_encoder.safetensors"
+DEPTH = 3
+"""Layers of the encoder that are run: read by the same ridge regression, the third tells lips better than the first two and than all
+that follow (opening r of unseen people 0.80; the last layer 0.73, `training.articulation reading --depth`), at half the cost."""
+SHAPE_RATE = 50.0
+"""Moments a second at which mouths are read."""
+TAPS = np.arange(-4, 5) * 0.04
+"""Seconds around a moment at which its reading looks at the features."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How speech is cut: seconds heard before a step, its length, and seconds heard after it."""
+
+    past: float
+    step: float
+    future: float
+
+    @property
+    def look_ahead(self) -> float:
+        """Seconds of speech that must be known after a moment."""
+        return self.step + self.future
+
+
+WHOLE = Windows(past=3.0, step=4.0, future=0.5)
+"""For recordings."""
+LIVE = Windows(past=1.0, step=0.08, future=0.2)
+"""For streams: 280 ms of look-ahead, at eight times the work."""
+
+
+@lru_cache(maxsize=2)
+def load_encoder(device: str = "cpu") -> SpeechEncoder:
+    """The bundled encoder; raises `CheckpointError`."""
+    return load_network(SpeechEncoder(), FILE, device)
+
+
+def tapped(encoder: SpeechEncoder, samples: np.ndarray, begin: float, times: np.ndarray, depth: int = DEPTH) -> Tensor:
+    """Features around `times` (m,), seconds, of a window of samples (n,) float32 that begins at `begin` seconds: float32
+    (m, len(TAPS), 288) on the CPU. Beyond the window's ends its first and last features stand."""
+    device = next(encoder.parameters()).device
+    wave = torch.from_numpy(np.ascontiguousarray(np.pad(samples, (0, max(0, samples_for(2) - len(samples)))), np.float32))
+    with inference():
+        rows = encoder.features(wave[None].to(device), depth)[0].float().cpu()
+        position = (torch.from_numpy(np.asarray(times, np.float64)[:, None] + TAPS) - begin - FIRST) * FRAME_RATE
+        position = position.clamp(0, len(rows) - 1.001)
+        below = position.floor().long()
+        share = (position - below).float()[..., None]
+        return rows[below] * (1 - share) + rows[below + 1] * share
+
+
+def heard(encoder: SpeechEncoder, samples: np.ndarray, rows: int, windows: Windows = WHOLE, depth: int = DEPTH) -> Iterator[Tensor]:
+    """A whole recording, samples (n,) float32 at 16 kHz, step by step: features around moments 0 to `rows`, `SHAPE_RATE` a second,
+    float32 (some, len(TAPS), 288) at a time. Beyond its end it is silent."""
+    per_step = round(windows.step * SHAPE_RATE)
+    for step in range(-(-rows // per_step)):
+        begin, end = window_of(step, windows)
+        window = samples[begin:end]
+        window = np.pad(window, (0, end - begin - len(window)))
+        times = np.arange(step * per_step, min((step + 1) * per_step, rows)) / SHAPE_RATE
+        yield tapped(encoder, window, begin / SPEECH_RATE, times, depth)
+
+
+def window_of(step: int, windows: Windows) -> tuple[int, int]:
+    """First sample and the sample after the last of the window that step number `step` is heard in; the former is 0 at least."""
+    first = round((step * windows.step - windows.past) * SPEECH_RATE)
+    return max(0, first), round(((step + 1) * windows.step + windows.future) * SPEECH_RATE)
