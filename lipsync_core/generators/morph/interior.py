@@ -73,8 +73,11 @@ def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray)
     x, top, bottom = opening.x[middle], opening.top[middle], opening.bottom[middle]
     z = a * (x + 1j * (top + np.linspace(0.15, 0.85, 11)[:, None] * (bottom - top))) + b
     inner = cv2.remap(pixels, z.real.astype(np.float32), z.imag.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bright = inner[:4].mean(), inner[7:].mean()
-    lower = float(smoothstep(opening.gap, 0.05, 0.11)) * (1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)))
+    rows = inner.mean((1, 2))
+    bright, dark = (rows[:4].mean(), rows[7:].mean()), max(float(rows[2:9].min()), 1.0)
+    # Bright below is the lower row of teeth where dark parts it from what is above.
+    jaws = max(1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)), float(smoothstep(rows[7:].max() / dark, 1.5, 2.2)))
+    lower = float(smoothstep(opening.gap, 0.05, 0.11)) * jaws
     lip = lip_colour(pixels, a * lips + b)
     unlike = np.abs(inner - lip).mean(-1) > UNLIKE * float(lip.mean())
     return Reference(pixels, a, b, opening, lip, lower, float(smoothstep(float(unlike.mean()), 0.1, 0.35)))

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .geometry import CORNERS, INSET, LOWER, UPPER, FrameMouth, to_real
+from .canonical import to_real
+from .geometry import CORNERS, INSET, LOWER, UPPER, FrameMouth
+from .opening import BULGE
 
 FIXED = np.array([1, 2, 14, 15, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 40, 41, 42, 45, 46, 47])
 """Landmarks that a mouth never moves: upper jaw line, nose, eyes."""
 
 
-BULGE = 0.08
-"""How far the edge of an opening stands out half-way between a corner and the next inner point, over the opening."""
 NECK = 0.32
 """Over how much neck below the chin its movement dies out, canonical units: 1.5 times the slope of `smoothstep` times the
-largest drop (0.14) must stay below this, or the neck would fold."""
+largest drop (`MOST_DROP`) must stay below this, or the neck would fold."""
+EDGE = 5.0
+"""Over how many times what a chin rises at the picture's lower edge the movement dies out: above 1.5 (see `NECK`), as the lips' own
+movement adds to it."""
 
 
 def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -77,8 +80,8 @@ def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: 
     source[[12, 16]] += mouth.a * rim * np.array([-1 + 1j * side, 1 + 1j * side])
     beside = np.array([13, 15]) if side < 0 else np.array([19, 17])
     down = 1j * side * mouth.a
-    bulge_s = (source[[12, 16]] + source[beside]) / 2 + down * (BULGE * mouth.source_gap + 0.5 * rim)
-    bulge_t = (target[[12, 16]] + target[beside]) / 2 + down * BULGE * mouth.target_gap
+    bulge_s = (source[[12, 16]] + source[beside]) / 2 + down * (BULGE[side] * mouth.source_gap + 0.5 * rim)
+    bulge_t = (target[[12, 16]] + target[beside]) / 2 + down * BULGE[side] * mouth.target_gap
     jaw_s, jaw_t = mouth.source_jaw, mouth.target_jaw
     fixed = landmarks[FIXED, 0] + 1j * landmarks[FIXED, 1]
     middle = np.array([8, 9, 10])                                      # lower outer lip: right, middle, left
@@ -105,6 +108,14 @@ def _hold(shift: np.ndarray, grid: np.ndarray, mouth: FrameMouth) -> np.ndarray:
     return shift * keep[:, None]
 
 
+def _stay_above(shift: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """`shift` (gh, gw, 2), so that nothing is asked for from under the picture: a chin that rises at its lower edge stretches what
+    is above the edge. `below` (gh, 1): rows to that edge. Reaches so far up, in each column, that nothing folds."""
+    reach = np.maximum(EDGE * np.maximum(shift[-1, :, 1], 0), 1e-6)
+    t = np.clip(below / reach, 0, 1)
+    return shift * (t * t * (3 - 2 * t))[..., None]
+
+
 def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fields:
     """The two fields of a frame for a crop of `size` (w, h); `landmarks` (68, 2) in crop coordinates."""
     width, height = size
@@ -115,10 +126,11 @@ def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fi
     origin = np.array([width / 2, height / 2])
     unit = mouth.scale
     fields = []
+    below = (height - 1 - ys)[:, None]
     for lips, side in ((UPPER, -1), (LOWER, 1)):
         target, source = _controls(mouth, landmarks, np.concatenate([CORNERS, lips]), side)
         shift = thin_plate((to_real(target) - origin) / unit, to_real(source - target), (grid - origin) / unit)
-        fields.append(_hold(shift, grid, mouth).reshape(gh, gw, 2).astype(np.float32))
+        fields.append(_stay_above(_hold(shift, grid, mouth).reshape(gh, gw, 2), below).astype(np.float32))
     upper, lower = fields
     weight = above_lips(mouth, grid[:, 0] + 1j * grid[:, 1]).reshape(gh, gw, 1).astype(np.float32)
     return Fields(upper, lower, weight * upper + (1 - weight) * lower)
