@@ -80,10 +80,15 @@ VISIBLE = 0.84
 the lips still touch (looked at on clips; with 1, the rims of lips that touch were painted as parts of the mouth's inside)."""
 
 
-def visible(opening: Opening) -> Opening:
-    """The part of an opening that can be seen, rounded towards its ends."""
-    x = opening.centre + (opening.x - opening.centre) * VISIBLE
+ROUND_VISIBLE = 0.6
+"""What rounded lips leave of that: they touch beside a hole in the middle."""
+
+
+def visible(opening: Opening, rounded: float = 0.0) -> Opening:
+    """The part of an opening that can be seen, rounded towards its ends; `rounded` 0..1 for lips that are pushed forward."""
+    share = VISIBLE * (1 - (1 - ROUND_VISIBLE) * rounded)
+    x = opening.centre + (opening.x - opening.centre) * share
     top, bottom = np.interp(x, opening.x, opening.top), np.interp(x, opening.x, opening.bottom)
     middle = (top + bottom) / 2
-    keep = np.sqrt(1 - np.clip(np.abs(x - opening.centre) / (VISIBLE * opening.half_width), 0, 1) ** 4)
+    keep = np.sqrt(1 - np.clip(np.abs(x - opening.centre) / (share * opening.half_width), 0, 1) ** (4 - 2 * rounded))
     return Opening(x, middle - (middle - top) * keep, middle + (bottom - middle) * keep, opening.middle)
