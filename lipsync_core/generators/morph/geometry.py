@@ -24,7 +24,7 @@ UPPER_SHARE = -GAP_Y[14]
 WIDER, ROUNDED = 0.16, 0.10
 """Shares of its width by which a mouth widens at width 1 and narrows at -1, and narrows besides when rounded. The networks were taught
 that 1 is 0.12, but hedge: what they say spreads 3.1 % of the width, people 6.1 % (medians of 16 clips)."""
-OPEN_WIDER = 0.1
+OPEN_WIDER = 0.2
 """By how much of its opening a mouth widens: without, drawn mouths are seen narrower the wider they open (by 0.08 of it, median
 of 11 clips, MediaPipe), people's are not (0.06 wider)."""
 RELAXED = 0.88
@@ -59,7 +59,7 @@ that closes; where the target's is, so that the dark line between shut lips does
 SLACK, MOST_SLACK = 0.1, 0.01
 """What else it leaves out of an opening that closes, as a share of it and at most: landmarks read wide openings up to a fifth too
 narrow; without, they don't quite shut, and lips move in silence."""
-UNSEEN_WIDTH = 0.2
+UNSEEN_WIDTH = 0.35
 """What is added to a corner's distance from where the person has it: the built-in landmarks move by 0.8 of what MediaPipe's do (median
 slope over nine clips, 0.47 to 0.97)."""
 FULLEST = 1.5

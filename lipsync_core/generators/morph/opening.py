@@ -75,7 +75,7 @@ def opening_of(lips: np.ndarray) -> Opening:
                    float(lips[INNER_TOP[2]].real))
 
 
-VISIBLE = 0.84
+VISIBLE = 0.9
 """Share of the inner lips' width in which an opening shows: landmarks put the corners where skin folds, and beside the opening proper
 the lips still touch (looked at on clips; with 1, the rims of lips that touch were painted as parts of the mouth's inside)."""
 
