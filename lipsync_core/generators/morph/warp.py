@@ -18,9 +18,9 @@ FIXED = np.array([1, 2, 14, 15, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 40, 41, 
 NECK = 0.32
 """Over how much neck below the chin its movement dies out, canonical units: 1.5 times the slope of `smoothstep` times the
 largest drop (`MOST_DROP`) must stay below this, or the neck would fold."""
-EDGE = 5.0
-"""Over how many times what a chin rises at the picture's lower edge the movement dies out: above 1.5 (see `NECK`), as the lips' own
-movement adds to it."""
+EDGE = 4.0
+"""Over how many times what a chin rises at the picture's lower edge the movement dies out, where the lips leave that room: the last
+rows are stretched by a third at most."""
 
 
 def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: 
     # The corners of an open mouth are dark, and its opening bulges between a corner and the next point: each sheet takes both from
     # the lip above or below, so that they shut as well and no corner is seen twice.
     closing = max(0.5, 1 - mouth.target_gap / max(mouth.source_gap, 1e-3))
-    rim = 1.5 * INSET * min(1.0, mouth.source_gap / 0.04) * closing
+    rim = 0.8 * INSET * min(1.0, mouth.source_gap / 0.04) * closing
     source[[12, 16]] += mouth.a * rim * np.array([-1 + 1j * side, 1 + 1j * side])
     beside = np.array([13, 15]) if side < 0 else np.array([19, 17])
     down = 1j * side * mouth.a
@@ -108,12 +108,13 @@ def _hold(shift: np.ndarray, grid: np.ndarray, mouth: FrameMouth) -> np.ndarray:
     return shift * keep[:, None]
 
 
-def _stay_above(shift: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """`shift` (gh, gw, 2), so that nothing is asked for from under the picture: a chin that rises at its lower edge stretches what
-    is above the edge. `below` (gh, 1): rows to that edge. Reaches so far up, in each column, that nothing folds."""
-    reach = np.maximum(EDGE * np.maximum(shift[-1, :, 1], 0), 1e-6)
-    t = np.clip(below / reach, 0, 1)
-    return shift * (t * t * (3 - 2 * t))[..., None]
+def _stay_above(shift: np.ndarray, below: np.ndarray, room: float) -> np.ndarray:
+    """`shift` (gh, gw, 2), so that nothing is asked for from under the picture: where a chin rises at its lower edge, what is above the
+    edge is stretched instead. `below` (gh, 1): rows to that edge; `room`: those below the lips, which must move as they are told."""
+    reach = np.clip(EDGE * shift[-1, :, 1], 1e-6, max(room, 1e-6))
+    held = shift * np.clip(below / reach, 0, 1)[..., None]
+    held[..., 1] = np.minimum(held[..., 1], below)
+    return held
 
 
 def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fields:
@@ -126,11 +127,11 @@ def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fi
     origin = np.array([width / 2, height / 2])
     unit = mouth.scale
     fields = []
-    below = (height - 1 - ys)[:, None]
+    below, room = (height - 1 - ys)[:, None], height - 1 - float(mouth.target_lips.imag.max())
     for lips, side in ((UPPER, -1), (LOWER, 1)):
         target, source = _controls(mouth, landmarks, np.concatenate([CORNERS, lips]), side)
         shift = thin_plate((to_real(target) - origin) / unit, to_real(source - target), (grid - origin) / unit)
-        fields.append(_stay_above(_hold(shift, grid, mouth).reshape(gh, gw, 2), below).astype(np.float32))
+        fields.append(_stay_above(_hold(shift, grid, mouth).reshape(gh, gw, 2), below, room).astype(np.float32))
     upper, lower = fields
     weight = above_lips(mouth, grid[:, 0] + 1j * grid[:, 1]).reshape(gh, gw, 1).astype(np.float32)
     return Fields(upper, lower, weight * upper + (1 - weight) * lower)
