@@ -22,8 +22,9 @@ def shifted(dub: Curves, truth: Curves, source: Curves) -> dict[str, float | Non
 
     All three by times from their first frame. `opening_truth`, `width_truth`: -1..1, at the one lag within 0.12 s (`REACH`) at which
     the openings agree best, which is `lag_ms` (> 0: the dub comes late); `opening_left`, `width_left`: at no lag, 0 is wanted;
-    `width_range`: range (5 % to 95 %) of the dub's width over the truth's. Widths are those of `corner_distance`. Frames without a face count nowhere;
-    None where fewer than 20 samples of 10 ms are known. Over a few seconds chance alone reaches 0.3: take medians of many clips.
+    `width_range`: range (5 % to 95 %) of the dub's width over the truth's. Widths are those of `corner_distance`. Frames without a
+    face count nowhere; None where fewer than 20 samples of 10 ms are known. Over a few seconds chance alone reaches 0.3 either way:
+    take medians of many clips, signs kept.
     """
     grid = grid_of(dub, truth, source)
     read = [(resample(c.times, c.opening, grid), resample(c.times, corner_distance(c.lips), grid)) for c in (dub, truth, source)]

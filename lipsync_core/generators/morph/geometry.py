@@ -56,7 +56,7 @@ TUCK_LIFT, TUCK_SHOW = 0.022, 0.010
 INSET = 0.012
 """Canonical width of the lips' rim that a warp leaves out: where the source's mouth is open, so that no tooth sticks to a lip
 that closes; where the target's is, so that the dark line between shut lips does not rim them when they part."""
-SLACK, MOST_SLACK = 0.1, 0.01
+SLACK, MOST_SLACK = 0.1, 0.02
 """What else it leaves out of an opening that closes, as a share of it and at most: landmarks read wide openings up to a fifth too
 narrow; without, they don't quite shut, and lips move in silence."""
 UNSEEN_WIDTH = 0.35

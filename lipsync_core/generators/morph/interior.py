@@ -28,6 +28,9 @@ DEEP = 0.45
 MAX_STRETCH = 1.3
 """How much longer a row of teeth that fills the reference's mouth may be made to fill a wider one."""
 
+SURE = 0.25
+"""Share of an opening's bulge that a reference is trusted to show: mouths differ, and a lip taken for teeth is a pink rim in the mouth."""
+
 UNLIKE = 0.13
 """Difference from the lips' colour, over its brightness, from which a pixel between them is teeth or dark."""
 
@@ -68,7 +71,7 @@ def colours_of(pixels: np.ndarray, lips: np.ndarray, jaw: np.ndarray) -> Colours
 def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray) -> Reference:
     """`lips` (20,) complex canonical; `pixels` any RGB array; a, b map canonical to its pixels."""
     pixels = np.asarray(pixels, np.float32)
-    opening = visible(opening_of(lips))
+    opening = visible(opening_of(lips, SURE))
     middle = np.abs(opening.x - opening.centre) < 0.5 * opening.half_width
     x, top, bottom = opening.x[middle], opening.top[middle], opening.bottom[middle]
     z = a * (x + 1j * (top + np.linspace(0.15, 0.85, 11)[:, None] * (bottom - top))) + b

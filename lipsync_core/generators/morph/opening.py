@@ -52,18 +52,18 @@ class Opening:
         return float((self.bottom - self.top).max())
 
 
-def bulged(lips: np.ndarray, side: int) -> np.ndarray:
+def bulged(lips: np.ndarray, side: int, share: float = 1.0) -> np.ndarray:
     """The inner edge of the upper (`side` -1) or the lower lip (1) from corner to corner, complex (7,), of lips (20,): landmarks and,
-    half-way between a corner and the next one, where a mouth is an ellipse rather than a diamond."""
+    half-way between a corner and the next one, where a mouth is an ellipse rather than a diamond (`share` of the way to one)."""
     points = lips[INNER_TOP if side < 0 else INNER_BOTTOM]
     gap = max(float((lips[INNER_BOTTOM[2]] - lips[INNER_TOP[2]]).imag), 0.0)
-    between = (points[[0, 4]] + points[[1, 3]]) / 2 + 1j * side * BULGE[side] * gap
+    between = (points[[0, 4]] + points[[1, 3]]) / 2 + 1j * side * share * BULGE[side] * gap
     return np.array([points[0], between[0], *points[1:4], between[1], points[4]])
 
 
-def opening_of(lips: np.ndarray) -> Opening:
-    """From lips (20,), complex canonical."""
-    top, bottom = (contour(bulged(lips, side)) for side in (-1, 1))
+def opening_of(lips: np.ndarray, share: float = 1.0) -> Opening:
+    """From lips (20,), complex canonical; `share` as `bulged` has it."""
+    top, bottom = (contour(bulged(lips, side, share)) for side in (-1, 1))
     x = np.linspace(top.real.min(), top.real.max(), 48)
     edges = []
     for curve in (top, bottom):
