@@ -45,7 +45,7 @@ training (the media's README); the articulation networks may be taught on the la
 FOREIGN = ("deyu.wav", "fayu.wav", "eluosi.wav", "japanese.wav", "chinese_news.wav")
 OWN_KEYS = ("best_correlation", "spoken_correlation", "lag_ms", "width_correlation", "range", "lip_distance", "closure_recall",
             "closure_precision", "closure", "closure_truth")
-SHIFTED_KEYS = (*KEYS, "opening_drawn", "width_drawn")
+SHIFTED_KEYS = (*KEYS, "opening_drawn", "width_drawn", "opening_chance", "width_chance", "opening_heard", "width_heard")
 FOREIGN_KEYS = ("leak", "leak_truth", "leftover", "sharpness", "seam", "colour", "flicker", "outside_equal")
 PROTOCOLS = {"own": OWN_KEYS, "foreign": FOREIGN_KEYS, "shifted": SHIFTED_KEYS}
 NOW = "morph"
@@ -87,18 +87,23 @@ def shifted_rows(clip: Path, work: Path, generators: list[str], seconds: float, 
         file = work / f"{clip.stem}_shifted_{Path(generator).stem}.mkv"
         dub(clip, clip, file, DubOptions(generator=generator, start=half, duration=half, encoding=LOSSLESS))
         curves = look_at(file, landmarks, "largest", hooks, None, backend, beside=source).curves
-        rows.append(shifted(curves, real, source.curves) | (drawn(curves, clip) if generator == NOW else {}))
+        row = shifted(curves, real, source.curves)
+        rows.append(row | (asked(curves, real.shifted((row["lag_ms"] or 0) / 1000), source.curves, clip) if generator == NOW else {}))
     return rows
 
 
-def drawn(curves: Curves, sound: Path) -> dict[str, float | None]:
-    """Pearson's r of what the pictures show with what the articulation asked for: how true the drawing is, whatever the ear heard."""
-    shape = MorphGenerator().articulation(load_speech(sound).samples, curves.times)
-    asked = {"opening": shape.opening * shape.activity, "width": shape.width * shape.activity}
-    shown = {"opening": curves.opening, "width": corner_distance(curves.lips)}
-    grid = grid_of(curves)
-    return {f"{name}_drawn": pearson(resample(curves.times, asked[name], grid), resample(curves.times, shown[name], grid))
-            for name in asked}
+def asked(dub: Curves, truth: Curves, source: Curves, sound: Path) -> dict[str, float | None]:
+    """Pearson's r of the opening and the width that the articulation asked for with those that the pictures show (`drawn`: how true the
+    drawing is, whatever the ear heard), with the truth (`heard`: what the best drawing would reach) and with the source's own
+    (`chance`: what is left over where nothing is)."""
+    shape = MorphGenerator().articulation(load_speech(sound).samples, dub.times)
+    found = {}
+    for name, wanted in (("opening", shape.opening * shape.activity), ("width", shape.width * shape.activity)):
+        for key, curves in (("drawn", dub), ("heard", truth), ("chance", source)):
+            shown = curves.opening if name == "opening" else corner_distance(curves.lips)
+            grid = grid_of(dub, curves)
+            found[f"{name}_{key}"] = pearson(resample(dub.times, wanted, grid), resample(curves.times, shown, grid))
+    return found
 
 
 def main() -> None:

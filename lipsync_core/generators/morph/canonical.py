@@ -56,15 +56,23 @@ def canonical_stable(landmarks: np.ndarray) -> np.ndarray:
     return (mean - (mean[left] + mean[right]) / 2) / unit
 
 
-def turned(landmarks: np.ndarray) -> np.ndarray:
-    """How a mean face looks that is turned and nods as each row of `landmarks` (n, 68, 2): complex (n, 68), canonical.
+MOUTH = np.append(LIPS, JAW[8])
+"""Lips and chin."""
 
-    Seen from the front, eyes and mouth keep their places whatever the head does only in the similarity's eyes: a turn brings the far
-    corner of a mouth nearer, a nod moves the chin by more than a syllable does. Differences between rows of this tell by how much.
+
+def turned(landmarks: np.ndarray) -> np.ndarray:
+    """Lips and chin (`MOUTH`) of a mean face that is turned and nods as each row of `landmarks` (n, 68, 2): complex (n, 21), canonical.
+
+    The similarity takes out roll and size, but a turn still brings the far corner of a mouth nearer, and a nod moves the chin by more
+    than a syllable does. Differences between rows of this tell by how much.
     """
-    face = to_complex(mean_face(estimate_pose(landmarks)))
-    a, b = fit_similarity(to_complex(mean_face(np.zeros((1, 3))))[0, STABLE], face[:, STABLE])
-    return (face - b[:, None]) / a[:, None]
+    front = to_complex(mean_face(np.zeros((1, 3))))[0, STABLE]
+    parts = []
+    for first in range(0, len(landmarks), 4096):                       # an hour's faces are not needed all at once
+        face = to_complex(mean_face(estimate_pose(landmarks[first:first + 4096])))
+        a, b = fit_similarity(front, face[:, STABLE])
+        parts.append((face[:, MOUTH] - b[:, None]) / a[:, None])
+    return np.concatenate(parts)
 
 
 def smooth_over_time(values: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canonical import JAW, LIPS, STABLE, canonical_stable, fit_similarity, smooth_over_time, to_complex, turned
+from .canonical import JAW, LIPS, MOUTH, STABLE, canonical_stable, fit_similarity, smooth_over_time, to_complex, turned
 
 # Within LIPS (subtract 48): outer ring 0..11, inner ring 12..19; corners 0, 6 (outer) and 12, 16 (inner).
 UPPER = np.array([1, 2, 3, 4, 5, 13, 14, 15])
@@ -56,7 +56,7 @@ TUCK_LIFT, TUCK_SHOW = 0.022, 0.010
 INSET = 0.012
 """Canonical width of the lips' rim that a warp leaves out: where the source's mouth is open, so that no tooth sticks to a lip
 that closes; where the target's is, so that the dark line between shut lips does not rim them when they part."""
-SLACK, MOST_SLACK = 0.1, 0.02
+SLACK, MOST_SLACK = 0.1, 0.01
 """What else it leaves out of an opening that closes, as a share of it and at most: landmarks read wide openings up to a fifth too
 narrow; without, they don't quite shut, and lips move in silence."""
 UNSEEN_WIDTH = 0.35
@@ -110,29 +110,27 @@ def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray) -
     stable = canonical_stable(landmarks)
     points = to_complex(landmarks)
     a, b = fit_similarity(stable, points[:, STABLE])
-    face = (points - b[:, None]) / a[:, None]
-    lips = face[:, LIPS]
+    face = (points[:, MOUTH] - b[:, None]) / a[:, None]
+    lips, chin = face[:, :20], face[:, 20:]
     gap = inner_gap(lips)
     low = float(np.quantile(gap[:, 2], 0.05))
     closed_gap = low if low < 0.03 else 0.0
     effective = np.maximum(gap - closed_gap, 0.0)
     closed = np.stack([close_lips(row, g) for row, g in zip(lips, effective)])
-    # What a head does, a mean face does as well: without it only the person's own is left, whose place among nose and chin changes
-    # soon, but whose shape is the words'.
+    # What a turning head does to a mouth is what it does to a mean face's; taken out, only the person's own is left.
     mean = smooth_over_time(turned(landmarks), times, TURNS)
-    mean_lips = np.stack([close_lips(row, inner_gap(row)) for row in mean[:, LIPS]])
+    mean_lips = np.stack([close_lips(row, inner_gap(row)) for row in mean[:, :20]])
     seam, mean_seam = _seam(closed), _seam(mean_lips)
     place = smooth_over_time(seam - mean_seam, times, PLACE)
     own = (closed - seam) - (mean_lips - mean_seam)
     shape = smooth_over_time(own, times, SHAPE).real + 1j * smooth_over_time(own, times, PLACE).imag
     base = place + shape + mean_lips
-    chin = (face[:, JAW[8]] - mean[:, JAW[8]]).imag - JAW_SHARE * effective[:, 2]
-    chin = smooth_over_time(chin[:, None].astype(complex), times, SHAPE)[:, 0].real + mean[:, JAW[8]].imag
+    chin = smooth_over_time(chin - mean[:, 20:] - 1j * JAW_SHARE * effective[:, 2:3], times, SHAPE) + mean[:, 20:]
     relaxed = RELAXED * np.abs(mean_lips[:, 6] - mean_lips[:, 0])
     spread = np.clip(np.abs(base[:, 6] - base[:, 0]) / relaxed - 1, 0, MOST_SPREAD)
     seen = float(np.quantile(effective[:, 2], 0.97))
     widest = float(np.clip(max(seen, DEFAULT_RANGE), *RANGE_LIMITS))
-    return PersonMouth(stable, base, chin, spread, closed_gap, widest)
+    return PersonMouth(stable, base, chin[:, 0].imag, spread, closed_gap, widest)
 
 
 def _seam(lips: np.ndarray) -> np.ndarray:
