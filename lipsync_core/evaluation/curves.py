@@ -71,6 +71,15 @@ def width(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[..., 54, :] - points[..., 48, :], axis=-1) / np.maximum(eye_distance(points), 1e-6)
 
 
+def corner_distance(lips: np.ndarray) -> np.ndarray:
+    """Distance of the mouth's corners in the frame of nose and eyes, outer-eye distance of a mean face 1: (n,) for `Curves.lips`.
+
+    As `width`, but by the whole upper face, whose nose a turn leaves as long as it is, so a turning head matters less. Fooled by a
+    head that turns far, all the same.
+    """
+    return np.linalg.norm(lips[..., 6, :] - lips[..., 0, :], axis=-1)
+
+
 def closure_threshold(values: np.ndarray) -> float:
     """The opening (outer-eye distances) at or below which this person's lips are shut, from the person's own curve (n,).
 

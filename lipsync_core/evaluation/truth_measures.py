@@ -48,8 +48,8 @@ def correlation(dub: Curves, truth: Curves, name: str = "opening") -> float | No
     """Pearson's r of the dub's and the truth's curve (`opening` or `width`) at no lag, -1..1.
 
     1 for the true clip itself; 0.6 and more is the aim; a mouth that only follows loudness reaches about 0.3, a frozen one has 0.
-    Fooled by a constant lag (see `best_lag`) and by long pauses, which anything gets right; blind to the size of the movement (see
-    `range_ratio`).
+    Fooled by a constant lag (see `best_lag`) and by long pauses, which anything gets right; where the truth is the source itself,
+    by whatever of its mouth was never redrawn (`shifted_measures`); blind to the size of the movement (see `range_ratio`).
     """
     times = grid_of(dub, truth)
     if not moves(dub.opening):

@@ -49,3 +49,14 @@ def estimate_pose(landmarks: np.ndarray) -> np.ndarray:
     pitch = -np.arctan2(r3[:, 1], r3[:, 2])
     # The face's nose points to -z; a nose that moves to the picture's right is a turn to the right.
     return np.degrees(np.stack([-yaw, pitch, roll], 1)).astype(np.float32)
+
+
+def mean_face(pose: np.ndarray) -> np.ndarray:
+    """The mean face as a camera sees it under the yaw and pitch of `pose` (n, 3), upright: x right, y down, float64 (n, 68, 2).
+
+    Inverse of `estimate_pose`: the unit is the outer-eye distance seen from the front, the origin between the eyes.
+    """
+    yaw, pitch = np.radians(np.asarray(pose, np.float64)[:, :2]).T[..., None]
+    x, y, z = _TEMPLATE.T
+    depth = z * np.cos(yaw) + x * np.sin(yaw)
+    return np.stack([x * np.cos(yaw) - z * np.sin(yaw), y * np.cos(pitch) + depth * np.sin(pitch)], -1)

@@ -19,6 +19,7 @@ from lipsync_core.evaluation.html import page
 from lipsync_core.evaluation.landmarks import OWN_NOTE, Mouths, check_landmarks, model_name
 from lipsync_core.evaluation.mediapipe_landmarks import crop_matrix, landmarks_of, track
 from lipsync_core.evaluation.report import Evaluation, Tile, short_names, table
+from lipsync_core.evaluation.shifted_measures import KEYS, shifted
 from lipsync_core.evaluation.sound_measures import Sound
 from lipsync_core.evaluation.strip import pick_moments
 from lipsync_core.training.faces.label import MIRROR
@@ -146,6 +147,28 @@ def test_leftover_is_the_sources_own_mouth() -> None:
     assert sound_measures.leftover(source, source) == (pytest.approx(1), 200)
     reversed_ = Curves(source.times, source.opening[::-1].copy(), source.width, source.lips)
     assert abs(sound_measures.leftover(reversed_, source)[0]) < 0.3
+
+
+def test_a_shifted_dub_is_told_from_its_source() -> None:
+    """The truth says one thing, the source's own mouth another."""
+    times = np.arange(200) / 25
+    def mouth(opening: np.ndarray, width: np.ndarray) -> Curves:
+        lips = np.zeros((len(times), 20, 2))
+        lips[:, 6, 0] = 0.5 + width
+        return Curves(times, opening, width, lips)
+    said, own = words(times), words(times + 20.3)
+    wide, own_wide = 0.05 * np.sin(3 * times), 0.05 * np.sin(2 * times + 1)
+    truth, source = mouth(said, wide), mouth(own, own_wide)
+    late = 0.08
+    right = shifted(mouth(words(times - late), 0.05 * np.sin(3 * (times - late))), truth, source)
+    assert right["opening_truth"] > 0.98 and right["width_truth"] > 0.98 and right["lag_ms"] == pytest.approx(80)
+    assert abs(right["opening_left"]) < 0.3 and abs(right["width_left"]) < 0.3 and right["width_range"] == pytest.approx(1, abs=0.05)
+    lazy = shifted(mouth(said, own_wide), truth, source)
+    assert lazy["opening_truth"] > 0.98 and abs(lazy["width_truth"]) < 0.3 and lazy["width_left"] > 0.98
+    hidden = mouth(np.where(times < 4, np.nan, said), np.where(times < 4, np.nan, wide))
+    assert shifted(hidden, truth, source)["opening_truth"] > 0.98
+    frozen = shifted(mouth(0 * said, 0 * wide), truth, source)
+    assert frozen["opening_truth"] == 0 and frozen["width_truth"] is None and set(frozen) == set(KEYS)
 
 
 def test_the_same_recording_is_recognised(babble: np.ndarray, sound: Sound) -> None:

@@ -13,6 +13,7 @@ from lipsync_core.compositing import lower_face_box, lower_face_mask, match_colo
 from lipsync_core.errors import CheckpointError
 from lipsync_core.faces.align import native_crop
 from lipsync_core.faces.geometry import mouth_opening
+from lipsync_core.faces.pose import mean_face
 from lipsync_core.generators import create_generator
 from lipsync_core.generators.morph import MorphGenerator
 from lipsync_core.generators.morph.articulation import MouthShape
@@ -107,12 +108,12 @@ def test_silence_as_the_user_wants_it(backend, face: tuple) -> None:
 
 
 @pytest.mark.parametrize("opening", [0.0, 0.5, 1.0, 1.6])
-@pytest.mark.parametrize("width", [-1.0, 0.0, 1.0])
-def test_the_warp_neither_folds_nor_tears(face: tuple, opening: float, width: float) -> None:
+@pytest.mark.parametrize("width, rounded", [(-1.0, 0.0), (0.0, 0.0), (1.0, 0.0), (-1.0, 1.0)])
+def test_the_warp_neither_folds_nor_tears(face: tuple, opening: float, width: float, rounded: float) -> None:
     """The backward map keeps its order along both axes everywhere, in each of its two sheets."""
     _, landmarks = face
     mouth = study_person(landmarks[None], np.zeros(1), np.zeros(1, int))
-    frame = place(landmarks, 0, mouth, opening=opening, width=width, closure=0.0, amount=1.0)
+    frame = place(landmarks, 0, mouth, opening=opening, width=width, closure=0.0, amount=1.0, rounded=rounded)
     fields = solve(frame, landmarks.astype(np.float64), (SIZE, SIZE))
     lips = frame.target_lips
     for name, field in (("upper", fields.upper), ("lower", fields.lower)):
@@ -136,7 +137,71 @@ def test_closing_and_shaping_lips(face: tuple) -> None:
         assert abs(inner_gap(shape_lips(mouth.base[0], gap, 0, 0))[2] - gap) < 0.02
     def width(w: float, rounded: float = 0.0) -> float:
         return float(np.ptp(shape_lips(mouth.base[0], 0.05, w, rounded=rounded).real[:12]))
-    assert width(-1, 1.0) < 0.85 * width(0) < width(-1) < width(0) < width(1)
+    assert width(-1, 1.0) < 0.8 * width(0) < width(-1) < width(0) < width(1)
+
+
+def corners(lips: np.ndarray) -> float:
+    return float(abs(lips[6] - lips[0]))
+
+
+def test_the_sources_own_width_and_chin_are_taken_out(face: tuple) -> None:
+    """A mouth that the source spreads and narrows, and a chin that it drops behind shut lips, rest where the speech rests."""
+    _, landmarks = face
+    times = np.arange(100) / 25
+    marks = np.repeat(landmarks[None].astype(np.float64), len(times), 0)
+    beat = np.sin(2 * np.pi * times / 0.9)
+    centre = marks[:, 48:68, 0].mean(1, keepdims=True)
+    marks[:, 48:68, 0] = centre + (marks[:, 48:68, 0] - centre) * (1 + 0.12 * beat[:, None])
+    marks[:, 6:11, 1] += 8 * beat[:, None]
+    mouth = study_person(marks, times, np.arange(len(times)))
+    frames = [place(marks[i], i, mouth, opening=0.3) for i in range(len(times))]
+    source = np.array([corners(f.to_canonical(to_complex(marks[i, 48:68]))) for i, f in enumerate(frames)])
+    target = np.array([corners(f.to_canonical(f.target_lips)) for f in frames])
+    chins = np.array([f.to_canonical(f.target_jaw)[8].imag for f in frames])
+    assert target.std() < 0.1 * source.std() and abs(target.mean() - source.mean()) < 0.1 * source.mean()
+    assert chins.std() < 0.1 * np.std([f.to_canonical(f.source_jaw)[8].imag for f in frames])
+
+
+def test_the_mouth_of_a_turning_head_turns_along() -> None:
+    """The foreshortened mouth of a half profile is no narrow one, and closes as evenly as any."""
+    times = np.arange(60) / 25
+    yaw = 30 * np.sin(2 * np.pi * times / 2.4)
+    marks = 300 + 200 * mean_face(np.stack([yaw, 0 * yaw, 0 * yaw], 1))
+    mouth = study_person(marks, times, np.arange(len(times)))
+    frames = [place(marks[i], i, mouth, opening=0.0) for i in range(len(times))]
+    for i, frame in enumerate(frames):
+        lips = frame.to_canonical(to_complex(marks[i, 48:68]))
+        target = frame.to_canonical(frame.target_lips)
+        assert corners(target) == pytest.approx(corners(lips), rel=0.05)
+        assert np.ptp(target[[8, 10]].imag - lips[[8, 10]].imag) < 0.02
+
+
+def test_a_smile_stays_in_plain_speech_and_gives_way_under_an_oo(backend, face: tuple) -> None:
+    """Measured on the pictures that come out."""
+    image, landmarks = face
+    def width(picture: np.ndarray) -> float:
+        points, _ = backend.landmarks([ArrayPixels(picture)], [landmarks])
+        return float(np.linalg.norm(points[0][54] - points[0][48]))
+    smile, shut, oo = width(image), width(render(face, Fixed(0.1))), width(render(face, Fixed(0.2, width=-0.8, rounded=0.9)))
+    assert 0.9 * smile < shut < 1.05 * smile
+    assert oo < 0.8 * shut
+
+
+def test_nothing_is_asked_for_from_under_the_picture(face: tuple) -> None:
+    """Where the chin is at the picture's lower edge and rises, what is above the edge is stretched; the lips shut all the same."""
+    _, landmarks = face
+    mouth = study_person(landmarks[None], np.zeros(1), np.zeros(1, int))
+    height = int(landmarks[8, 1]) + 2
+    frame = place(landmarks, 0, mouth, opening=0.0)
+    fields = solve(frame, landmarks.astype(np.float64), (SIZE, height))
+    free = solve(frame, landmarks.astype(np.float64), (SIZE, SIZE))
+    rows = np.arange(height)[:, None] + np.zeros(SIZE)
+    for field, other in ((fields.upper, free.upper), (fields.lower, free.lower)):
+        asked = rows + fields.moves(field, (SIZE, height), (0, 0, SIZE, height))[..., 1]
+        assert asked.max() <= height - 1 + 0.01 and np.diff(asked, axis=0)[int(landmarks[57, 1]):].min() > 0
+        lip = int(frame.target_lips[9].imag)
+        box = (300, lip, 340, lip + 1)
+        assert abs(fields.moves(field, (SIZE, height), box) - free.moves(other, (SIZE, SIZE), box)).max() < 3
 
 
 def test_one_batch_or_ten_give_the_same_pixels(face: tuple) -> None:

@@ -17,6 +17,9 @@ from .warp import above_lips, solve
 CURVE_RATE = 100.0
 """Mouth shapes a second; frames read between them, so that any frame rate, constant or not, is exact to a few ms."""
 
+ROUND_SHADE = 0.75
+"""Share of the light that rounded lips keep from the mouth's inside: u and w show a dark hole."""
+
 
 @dataclass(frozen=True)
 class MorphState:
@@ -151,7 +154,7 @@ def _around(hole: tuple[int, int, int, int], size: tuple[int, int]) -> list[tupl
 def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: FrameMouth, mouth: PersonMouth, row: int,
           reference: Reference | None) -> np.ndarray:
     """Paint the inner mouth where the lips are apart."""
-    target = visible(opening_of(frame.to_canonical(frame.target_lips)))
+    target = visible(opening_of(frame.to_canonical(frame.target_lips)), frame.rounded)
     canonical = frame.to_canonical(points)
     x, y = canonical.real, canonical.imag
     part = _lip_line(part, x, y, target, frame, lip_colour(source, frame.source_lips))
@@ -182,6 +185,8 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
         references.append((mine, own * mine.shown))
     base = mouth.base[row]
     inner = paint(canonical[seen], target, references, colours, float((base[14].imag + base[18].imag) / 2))
+    # Lips that are pushed forward put teeth and all in their shadow, until the hole is wide.
+    inner *= 1 - ROUND_SHADE * frame.rounded * (1 - float(smoothstep(target.gap, 0.05, 0.11)))
     part[seen] += inside[seen][..., None].astype(np.float32) * (inner - part[seen])
     return part
 

@@ -1,10 +1,4 @@
-"""Where lips and jaw are in a frame, and where a mouth shape puts them.
-
-Everything happens in a canonical frame of the person: the similarity that maps the person's own nose and eyes to the frame
-is taken out, so that head position, roll and size are gone; x runs along the eye line to the picture's right, y down the
-face, the unit is the distance of the outer eye corners. Points are complex numbers x + iy, which makes a similarity one
-multiplication and one addition.
-"""
+"""Where lips and jaw are in a frame, and where a mouth shape puts them; all in the canonical frame (canonical.py)."""
 
 from __future__ import annotations
 
@@ -12,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STABLE = np.array([27, 28, 29, 30, 31, 33, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47])
-"""Nose and eyes: the points that speech leaves in place."""
-JAW = np.arange(0, 17)
-LIPS = np.arange(48, 68)
+from .canonical import JAW, LIPS, MOUTH, STABLE, canonical_stable, fit_similarity, smooth_over_time, to_complex, turned
+
 # Within LIPS (subtract 48): outer ring 0..11, inner ring 12..19; corners 0, 6 (outer) and 12, 16 (inner).
 UPPER = np.array([1, 2, 3, 4, 5, 13, 14, 15])
 LOWER = np.array([7, 8, 9, 10, 11, 17, 18, 19])
@@ -29,8 +21,26 @@ WIDTH_Y = np.array([-25, -13, -9, -8, -9, -13, -25, -18, -19, -19, -19, -18, -23
 over 5,900 frames of 30 clips: `python -m lipsync_core.training.articulation basis TRACKS`."""
 UPPER_SHARE = -GAP_Y[14]
 """Share of an opening that the upper lip makes; the rest is lower lip and jaw."""
-WIDER = 0.12
-"""Share of its width by which a mouth widens at width 1, narrows at -1, and narrows once more when rounded."""
+WIDER, ROUNDED = 0.16, 0.10
+"""Shares of its width by which a mouth widens at width 1 and narrows at -1, and narrows besides when rounded. The networks were taught
+that 1 is 0.12, but hedge: what they say spreads 3.1 % of the width, people 6.1 % (medians of 16 clips)."""
+OPEN_WIDER = 0.3
+"""By how much of its opening a mouth widens. Without, MediaPipe sees drawn mouths 0.16 of it narrower the wider they open (median of 16
+clips), and people's 0.13 of it wider (mean)."""
+RELAXED = 0.88
+"""Width of a relaxed mouth over the mean face's: 0.55 of the outer-eye distance, median of 48 clips, where the mean face, of
+portraits mostly, smiles."""
+MOST_SPREAD, GIVES = 0.4, 0.5
+"""Most that a smile widens a mouth, and the share of it that gives way under fully rounded or narrow lips."""
+MOST_NARROW, FLATTENS = 0.36, 2.0
+"""Most that a mouth narrows, as a share of its width (a kiss from a broad smile: 0.70 to 0.45 of the outer-eye distance), and how much of a
+smile's bow is straightened for each unit of spread that gives way."""
+TURNS, PLACE, SHAPE = 0.12, 0.35, 2.0
+"""Seconds (sigma) over which are learned: the head's turns; where the mouth is in the face and how full the lips are, which are not
+redrawn; how the lips lie along their width, which must outlast words (with 0.35 the source's vowels stayed: r 0.7 of the drawn width with
+the source's own)."""
+MOST_DROP = 0.15
+"""Most that a chin is moved, canonical units; see `warp.NECK`."""
 JAW_SHARE = 0.55
 """How far the chin follows an opening of the inner lips: the lower lip makes the rest by itself."""
 DEFAULT_RANGE = 0.17
@@ -49,47 +59,13 @@ that closes; where the target's is, so that the dark line between shut lips does
 SLACK, MOST_SLACK = 0.1, 0.01
 """What else it leaves out of an opening that closes, as a share of it and at most: landmarks read wide openings up to a fifth too
 narrow; without, they don't quite shut, and lips move in silence."""
+UNSEEN_WIDTH = 0.35
+"""What is added to a corner's distance from where the person has it: the built-in landmarks move by 0.8 of what MediaPipe's do (median
+slope over nine clips, 0.47 to 0.97)."""
+FULLEST = 1.5
+"""How many times as full as the frame shows it a lip may get: thin lips, stretched over a wide mouth, else come out in stripes."""
 JAW_WEIGHT = np.array([0, 0, 0.04, 0.16, 0.36, 0.6, 0.82, 0.96, 1, 0.96, 0.82, 0.6, 0.36, 0.16, 0.04, 0, 0])
 """How much of the chin's drop each jaw point takes: the jaw turns about its hinge under the ears."""
-
-
-def to_complex(points: np.ndarray) -> np.ndarray:
-    """(..., 2) real -> (...) complex128."""
-    points = np.asarray(points, np.float64)
-    return points[..., 0] + 1j * points[..., 1]
-
-
-def to_real(points: np.ndarray) -> np.ndarray:
-    """(...) complex -> (..., 2) float64."""
-    return np.stack([points.real, points.imag], axis=-1)
-
-
-def fit_similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least-squares a, b of target = a * source + b; source (k,), target (..., k), complex; a, b (...)."""
-    mean_s, mean_t = source.mean(), target.mean(axis=-1, keepdims=True)
-    centred = source - mean_s
-    a = ((target - mean_t) * centred.conj()).sum(-1) / (np.abs(centred) ** 2).sum()
-    return a, mean_t[..., 0] - a * mean_s
-
-
-def canonical_stable(landmarks: np.ndarray) -> np.ndarray:
-    """The person's own nose and eyes, complex (k,), canonical units: mean over the track after removing similarity.
-
-    `landmarks` (n, 68, 2). Frames seen from the front (widest eyes for their height) count most, since a turned head shortens x.
-    """
-    points = to_complex(landmarks)
-    eye = points[:, 45] - points[:, 36]
-    canonical = (points - points[:, 30:31]) / eye[:, None]
-    # A turned or lowered head shows a longer nose for the same eye distance.
-    length = np.abs(canonical[:, 33] - (canonical[:, 36] + canonical[:, 45]) / 2)
-    frontal = length <= np.quantile(length, 0.5) + 1e-9
-    mean = canonical[frontal][:, STABLE].mean(0)
-    for _ in range(2):
-        a, b = fit_similarity(mean, points[frontal][:, STABLE])
-        mean = ((points[frontal][:, STABLE] - b[:, None]) / a[:, None]).mean(0)
-    left, right = np.flatnonzero(STABLE == 36)[0], np.flatnonzero(STABLE == 45)[0]
-    unit = mean[right] - mean[left]
-    return (mean - (mean[left] + mean[right]) / 2) / unit
 
 
 def inner_gap(lips: np.ndarray) -> np.ndarray:
@@ -98,39 +74,16 @@ def inner_gap(lips: np.ndarray) -> np.ndarray:
     return np.maximum(gap, 0.0)
 
 
-def _gap_at(lips: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """The opening (20,) at the x of every lip point of one frame, 0 at and beyond the inner corners."""
-    knots = ((lips[INNER_TOP] + lips[INNER_BOTTOM]) / 2).real
-    order = np.argsort(knots)
-    return np.interp(lips.real, knots[order], gap[order], left=0.0, right=0.0)
-
-
 def close_lips(lips: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """The lips (20,) of one frame brought together along the face: upper part down a little, lower part up the rest."""
-    local = _gap_at(lips, gap)
-    closed = lips.astype(complex).copy()
-    closed[UPPER] += 1j * UPPER_SHARE * local[UPPER]
-    closed[LOWER] -= 1j * (1 - UPPER_SHARE) * local[LOWER]
-    # An open mouth's corners sit lower than a closed one's.
-    closed[CORNERS] -= 1j * gap[2] * GAP_Y[CORNERS]
-    meet = (closed[INNER_TOP].imag + closed[INNER_BOTTOM].imag) / 2
+    """The lips (20,) of one frame brought together, as `shape_lips` would open them: upper part down a little, lower part up the rest.
+
+    By the points' numbers and not by where they are: in a half profile the far half of the lips is seen at the corner.
+    """
+    closed = lips - 1j * gap[2] * GAP_Y
+    meet = (1 - UPPER_SHARE) * closed[INNER_TOP].imag + UPPER_SHARE * closed[INNER_BOTTOM].imag
     closed[INNER_TOP[1:4]] = closed[INNER_TOP[1:4]].real + 1j * meet[1:4]
     closed[INNER_BOTTOM[1:4]] = closed[INNER_BOTTOM[1:4]].real + 1j * meet[1:4]
     return closed
-
-
-def _smooth_over_time(values: np.ndarray, times: np.ndarray, frames: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian mean of complex rows (n, k) over seconds, on irregular times, not across gaps of over half a second."""
-    result = np.empty_like(values)
-    cuts = np.flatnonzero(np.diff(times) > 0.5) + 1
-    for part in np.split(np.arange(len(times)), cuts):
-        low = np.searchsorted(times[part], times[part] - 3 * sigma)
-        high = np.searchsorted(times[part], times[part] + 3 * sigma, side="right")
-        for i, (a, b) in enumerate(zip(low, high)):
-            rows = part[a:b]
-            weight = np.exp(-0.5 * ((times[rows] - times[part[i]]) / sigma) ** 2)
-            result[part[i]] = weight @ values[rows] / weight.sum()
-    return result
 
 
 @dataclass(frozen=True)
@@ -140,30 +93,49 @@ class PersonMouth:
     stable: np.ndarray
     """complex (k,): the person's nose and eyes in canonical units."""
     base: np.ndarray
-    """complex (n, 20): closed lips, canonical, the source's own speech movements smoothed away."""
+    """complex (n, 20): closed lips, canonical, as the person's at rest in each frame's pose; what the source says is taken out."""
+    chin: np.ndarray
+    """float64 (n,): height of the chin below a shut mouth, canonical, in each frame's pose."""
+    spread: np.ndarray
+    """float64 (n,): by which share `base` is wider than a relaxed mouth; a smile."""
     closed_gap: float
     """The inner opening that the landmarks show when the mouth is shut, canonical units."""
     range: float
     """The opening that `MouthShape.opening` = 1 stands for, canonical units."""
 
 
-def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray, sigma: float = 0.35) -> PersonMouth:
-    """Learn a person's neutral mouth and range from a track: landmarks (n, 68, 2), times (n,) s, frames (n,).
-
-    `sigma` (seconds) is how long a lip posture must last to count as the person's own rather than as the old speech.
-    """
+def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray) -> PersonMouth:
+    """Learn a person's neutral mouth and range from a track: landmarks (n, 68, 2), times (n,) s, frames (n,)."""
+    times = np.asarray(times, float)
     stable = canonical_stable(landmarks)
     points = to_complex(landmarks)
     a, b = fit_similarity(stable, points[:, STABLE])
-    lips = (points[:, LIPS] - b[:, None]) / a[:, None]
+    face = (points[:, MOUTH] - b[:, None]) / a[:, None]
+    lips, chin = face[:, :20], face[:, 20:]
     gap = inner_gap(lips)
     low = float(np.quantile(gap[:, 2], 0.05))
     closed_gap = low if low < 0.03 else 0.0
     effective = np.maximum(gap - closed_gap, 0.0)
-    base = np.stack([close_lips(row, g) for row, g in zip(lips, effective)])
+    closed = np.stack([close_lips(row, g) for row, g in zip(lips, effective)])
+    # What a turning head does to a mouth is what it does to a mean face's; taken out, only the person's own is left.
+    mean = smooth_over_time(turned(landmarks), times, TURNS)
+    mean_lips = np.stack([close_lips(row, inner_gap(row)) for row in mean[:, :20]])
+    seam, mean_seam = _seam(closed), _seam(mean_lips)
+    place = smooth_over_time(seam - mean_seam, times, PLACE)
+    own = (closed - seam) - (mean_lips - mean_seam)
+    shape = smooth_over_time(own, times, SHAPE).real + 1j * smooth_over_time(own, times, PLACE).imag
+    base = place + shape + mean_lips
+    chin = smooth_over_time(chin - mean[:, 20:] - 1j * JAW_SHARE * effective[:, 2:3], times, SHAPE) + mean[:, 20:]
+    relaxed = RELAXED * np.abs(mean_lips[:, 6] - mean_lips[:, 0])
+    spread = np.clip(np.abs(base[:, 6] - base[:, 0]) / relaxed - 1, 0, MOST_SPREAD)
     seen = float(np.quantile(effective[:, 2], 0.97))
     widest = float(np.clip(max(seen, DEFAULT_RANGE), *RANGE_LIMITS))
-    return PersonMouth(stable, _smooth_over_time(base, np.asarray(times, float), frames, sigma), closed_gap, widest)
+    return PersonMouth(stable, base, chin[:, 0].imag, spread, closed_gap, widest)
+
+
+def _seam(lips: np.ndarray) -> np.ndarray:
+    """Middle of the lip line of closed lips (n, 20): (n, 1)."""
+    return (lips[:, 14:15] + lips[:, 18:19]) / 2
 
 
 @dataclass(frozen=True)
@@ -179,6 +151,8 @@ class FrameMouth:
     source_gap: float
     """Effective opening of the source's mouth, canonical units."""
     target_gap: float
+    rounded: float = 0.0
+    """0..1: how far the target's lips are pushed forward."""
 
     @property
     def scale(self) -> float:
@@ -198,23 +172,38 @@ def locate(landmarks: np.ndarray, mouth: PersonMouth) -> tuple[complex, complex,
 
 
 def shape_lips(base: np.ndarray, gap: float, width: float = 0.0, closure: float = 0.0, tuck: float = 0.0,
-               rounded: float = 0.0) -> np.ndarray:
+               rounded: float = 0.0, spread: float = 0.0) -> np.ndarray:
     """Closed lips `base` (20,), canonical, opened by `gap`, narrow (width -1) or spread (1), pressed together by closure 0..1,
-    the lower one tucked under the upper teeth by tuck 0..1, pushed forward by rounded 0..1."""
+    the lower one tucked under the upper teeth by tuck 0..1, pushed forward by rounded 0..1; `spread` (`PersonMouth.spread`) is how
+    much wider `base` is than a relaxed mouth."""
     centre = (base[0] + base[6]).real / 2
-    wider = WIDER * (width - rounded)
-    x = centre + (base.real - centre) * (1 + wider)
+    gives = spread * float(np.clip(max(rounded, -width), 0, 1))
+    wider = max(WIDER * width - ROUNDED * rounded - GIVES * gives, -MOST_NARROW)
+    x = centre + (base.real - centre) * (1 + wider + OPEN_WIDER * gap / max(abs(base[6] - base[0]), 1e-6))
     seam = np.interp(base.real, base[INNER_TOP].real, base[INNER_TOP].imag)
+    # A smile's lip line is a bow, that of pushed lips is not.
+    level = seam + min(FLATTENS * gives, 1.0) * (base[14].imag - seam)
     # Lips pushed forward look fuller to a camera in front; pressed, spread and tucked ones thin.
     fuller = np.full(20, 1 + 0.22 * rounded - 0.10 * max(width, 0) - 0.22 * closure)
     fuller[LOWER] -= 0.38 * tuck
-    y = seam + (base.imag - seam) * fuller + gap * GAP_Y + wider * WIDTH_Y
+    y = level + (base.imag - seam) * fuller + gap * GAP_Y + wider * WIDTH_Y
     # The lower lip goes up to the teeth, whose edge shows under a lifted upper lip.
     half = max((base[16] - base[12]).real / 2, 1e-6)
     profile = np.clip(1 - ((base.real - centre) / half) ** 2, 0, 1)
     y[UPPER] -= TUCK_LIFT * tuck * profile[UPPER]
     y[INNER_BOTTOM[1:4]] += TUCK_SHOW * tuck * profile[INNER_BOTTOM[1:4]]
     return x + 1j * y
+
+
+def _no_fuller(target: np.ndarray, lips: np.ndarray) -> np.ndarray:
+    """`target` (20,) with its lips at most `FULLEST` times as full as those of `lips`, whose pixels have to fill them."""
+    target = target.copy()
+    for outer, inner, sign in ((slice(1, 6), INNER_TOP, -1), (slice(11, 6, -1), INNER_BOTTOM, 1)):
+        have = max(float(np.mean(sign * (lips[outer][1:4] - lips[inner][1:4]).imag)), 0.01)
+        want = float(np.mean(sign * (target[outer][1:4] - target[inner][1:4]).imag))
+        if want > FULLEST * have:
+            target[outer] -= 1j * sign * (want - FULLEST * have) * np.array([0.5, 1, 1, 1, 0.5])
+    return target
 
 
 def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float, width: float = 0.0, closure: float = 0.0,
@@ -228,13 +217,17 @@ def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float
     a, b, lips, gaps = locate(landmarks, mouth)
     amount *= 1 - float(np.clip((gaps[2] - SHOUT[0]) / (SHOUT[1] - SHOUT[0]), 0, 1))
     gap = max(opening * mouth.range, float(gaps[2]) - MOST_CLOSING)
-    target = shape_lips(mouth.base[row], gap, width, closure, tuck, rounded)
+    target = shape_lips(mouth.base[row], gap, width, closure, tuck, rounded, float(mouth.spread[row]))
     gap = float(np.maximum(inner_gap(target)[2], 0))
+    target = _no_fuller(target, lips)
+    # Landmarks follow a mouth's corners by four fifths: what they leave would stay in the picture.
+    away = lips.real - mouth.base[row].real
+    lips = lips + UNSEEN_WIDTH * (away - away.mean())
     target = lips + amount * (target - lips)
     # The chin goes with the lips, and half with the jaw of its own: behind shut or rounded lips it may be low.
     chin = gap if jaw is None else 0.5 * (gap + jaw * mouth.range)
-    drop = JAW_SHARE * amount * (chin - gaps[2])
     jaw_points = (to_complex(landmarks)[JAW] - b) / a
+    drop = amount * float(np.clip(mouth.chin[row] + JAW_SHARE * chin - jaw_points[8].imag, -MOST_DROP, MOST_DROP))
     new_jaw = jaw_points + 1j * drop * JAW_WEIGHT
     source_gap = float(gaps[2])
     rim = max(INSET, 1.3 / abs(a))                                     # a picture is never sharper than its pixels
@@ -245,4 +238,4 @@ def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float
     lips[INNER_TOP[1:4]] -= 1j * inset
     lips[INNER_BOTTOM[1:4]] += 1j * inset
     return FrameMouth(a, b, a * lips + b, a * target + b, a * jaw_points + b, a * new_jaw + b, source_gap,
-                      source_gap + amount * (gap - source_gap))
+                      source_gap + amount * (gap - source_gap), amount * rounded)

@@ -28,6 +28,9 @@ DEEP = 0.45
 MAX_STRETCH = 1.3
 """How much longer a row of teeth that fills the reference's mouth may be made to fill a wider one."""
 
+SURE = 0.25
+"""Share of an opening's bulge that a reference is trusted to show: mouths differ, and a lip taken for teeth is a pink rim in the mouth."""
+
 UNLIKE = 0.13
 """Difference from the lips' colour, over its brightness, from which a pixel between them is teeth or dark."""
 
@@ -68,13 +71,16 @@ def colours_of(pixels: np.ndarray, lips: np.ndarray, jaw: np.ndarray) -> Colours
 def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray) -> Reference:
     """`lips` (20,) complex canonical; `pixels` any RGB array; a, b map canonical to its pixels."""
     pixels = np.asarray(pixels, np.float32)
-    opening = visible(opening_of(lips))
+    opening = visible(opening_of(lips, SURE))
     middle = np.abs(opening.x - opening.centre) < 0.5 * opening.half_width
     x, top, bottom = opening.x[middle], opening.top[middle], opening.bottom[middle]
     z = a * (x + 1j * (top + np.linspace(0.15, 0.85, 11)[:, None] * (bottom - top))) + b
     inner = cv2.remap(pixels, z.real.astype(np.float32), z.imag.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bright = inner[:4].mean(), inner[7:].mean()
-    lower = float(smoothstep(opening.gap, 0.05, 0.11)) * (1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)))
+    rows = inner.mean((1, 2))
+    bright, dark = (rows[:4].mean(), rows[7:].mean()), max(float(rows[2:9].min()), 1.0)
+    # Bright below is the lower row of teeth where dark parts it from what is above.
+    jaws = max(1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)), float(smoothstep(rows[7:].max() / dark, 1.5, 2.2)))
+    lower = float(smoothstep(opening.gap, 0.05, 0.11)) * jaws
     lip = lip_colour(pixels, a * lips + b)
     unlike = np.abs(inner - lip).mean(-1) > UNLIKE * float(lip.mean())
     return Reference(pixels, a, b, opening, lip, lower, float(smoothstep(float(unlike.mean()), 0.1, 0.35)))

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .geometry import CORNERS, INSET, LOWER, UPPER, FrameMouth, to_real
+from .canonical import to_real
+from .geometry import CORNERS, INSET, LOWER, UPPER, FrameMouth
+from .opening import BULGE
 
 FIXED = np.array([1, 2, 14, 15, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 40, 41, 42, 45, 46, 47])
 """Landmarks that a mouth never moves: upper jaw line, nose, eyes."""
 
 
-BULGE = 0.08
-"""How far the edge of an opening stands out half-way between a corner and the next inner point, over the opening."""
 NECK = 0.32
 """Over how much neck below the chin its movement dies out, canonical units: 1.5 times the slope of `smoothstep` times the
-largest drop (0.14) must stay below this, or the neck would fold."""
+largest drop (`MOST_DROP`) must stay below this, or the neck would fold."""
+EDGE = 4.0
+"""Over how many times what a chin rises at the picture's lower edge the movement dies out, where the lips leave that room: the last
+rows are stretched by a third at most."""
 
 
 def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -73,12 +76,12 @@ def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: 
     # The corners of an open mouth are dark, and its opening bulges between a corner and the next point: each sheet takes both from
     # the lip above or below, so that they shut as well and no corner is seen twice.
     closing = max(0.5, 1 - mouth.target_gap / max(mouth.source_gap, 1e-3))
-    rim = 1.5 * INSET * min(1.0, mouth.source_gap / 0.04) * closing
+    rim = 0.8 * INSET * min(1.0, mouth.source_gap / 0.04) * closing
     source[[12, 16]] += mouth.a * rim * np.array([-1 + 1j * side, 1 + 1j * side])
     beside = np.array([13, 15]) if side < 0 else np.array([19, 17])
     down = 1j * side * mouth.a
-    bulge_s = (source[[12, 16]] + source[beside]) / 2 + down * (BULGE * mouth.source_gap + 0.5 * rim)
-    bulge_t = (target[[12, 16]] + target[beside]) / 2 + down * BULGE * mouth.target_gap
+    bulge_s = (source[[12, 16]] + source[beside]) / 2 + down * (BULGE[side] * mouth.source_gap + 0.5 * rim)
+    bulge_t = (target[[12, 16]] + target[beside]) / 2 + down * BULGE[side] * mouth.target_gap
     jaw_s, jaw_t = mouth.source_jaw, mouth.target_jaw
     fixed = landmarks[FIXED, 0] + 1j * landmarks[FIXED, 1]
     middle = np.array([8, 9, 10])                                      # lower outer lip: right, middle, left
@@ -105,6 +108,15 @@ def _hold(shift: np.ndarray, grid: np.ndarray, mouth: FrameMouth) -> np.ndarray:
     return shift * keep[:, None]
 
 
+def _stay_above(shift: np.ndarray, below: np.ndarray, room: float) -> np.ndarray:
+    """`shift` (gh, gw, 2), so that nothing is asked for from under the picture: where a chin rises at its lower edge, what is above the
+    edge is stretched instead. `below` (gh, 1): rows to that edge; `room`: those below the lips, which must move as they are told."""
+    reach = np.clip(EDGE * shift[-1, :, 1], 1e-6, max(room, 1e-6))
+    held = shift * np.clip(below / reach, 0, 1)[..., None]
+    held[..., 1] = np.minimum(held[..., 1], below)
+    return held
+
+
 def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fields:
     """The two fields of a frame for a crop of `size` (w, h); `landmarks` (68, 2) in crop coordinates."""
     width, height = size
@@ -115,10 +127,11 @@ def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fi
     origin = np.array([width / 2, height / 2])
     unit = mouth.scale
     fields = []
+    below, room = (height - 1 - ys)[:, None], height - 1 - float(mouth.target_lips.imag.max())
     for lips, side in ((UPPER, -1), (LOWER, 1)):
         target, source = _controls(mouth, landmarks, np.concatenate([CORNERS, lips]), side)
         shift = thin_plate((to_real(target) - origin) / unit, to_real(source - target), (grid - origin) / unit)
-        fields.append(_hold(shift, grid, mouth).reshape(gh, gw, 2).astype(np.float32))
+        fields.append(_stay_above(_hold(shift, grid, mouth).reshape(gh, gw, 2), below, room).astype(np.float32))
     upper, lower = fields
     weight = above_lips(mouth, grid[:, 0] + 1j * grid[:, 1]).reshape(gh, gw, 1).astype(np.float32)
     return Fields(upper, lower, weight * upper + (1 - weight) * lower)
