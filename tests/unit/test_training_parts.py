@@ -203,7 +203,7 @@ def test_foreign_and_still_mouths_have_no_offset() -> None:
 def test_short_clips_of_one_person_are_measured_together() -> None:
     def short(person: str, number: int) -> packing._Candidate:
         """The true lag is 100 ms; elsewhere another, in each clip at its own place, is nearly as good."""
-        curve = 0.4 * np.exp(-0.5 * ((LAGS - 0.1) / 0.06) ** 2) + 0.3 * np.exp(-0.5 * ((LAGS + 0.9 - 0.1 * number) / 0.06) ** 2)
+        curve = 0.6 * np.exp(-0.5 * ((LAGS - 0.1) / 0.06) ** 2) + 0.45 * np.exp(-0.5 * ((LAGS + 0.9 - 0.1 * number) / 0.06) ** 2)
         entry = {"person": 0, **pieces.relation_fields(Relation(curve, 3.0)), "meta": {"start": 0.0, "seconds": 3.0}}
         return packing._Candidate({"clip": f"{person}{number}", "dropped": [], **entry}, entry, np.zeros(50, np.float32), person=person)
 

@@ -19,7 +19,7 @@ BLOCK = 5 * SPEECH_RATE
 GAIN, FLOOR, MEAN = 1.35, 0.10, 0.39
 """Opening = GAIN * (MEAN + read - FLOOR): a reading that minimises squared error hedges, moving lips less than people do. These give
 openings the spread and the mean of people that nothing was taught on."""
-WIDTH_GAIN = 1.6
+WIDTH_GAIN = 1.4
 """The same for the width."""
 PRESSED, HEARD_OPEN = (0.15, 0.35), 0.2
 """Closure, as the networks hear it, from which the lips begin to shut, and at which they are shut; what an opening of 1 takes off it."""
@@ -34,6 +34,8 @@ LATER = 0.015
 NEAR = 0.28
 """Seconds by which lips may move before the first sound and come to rest after the last, and the shortest rest: between two words
 people's lips stay as they are."""
+SLOW = 0.025
+"""Seconds (sigma) over which width and jaw are evened out: corners and chins are slower than lips, and their r gains by it."""
 SILENT = (0.7, 0.97)
 """Chance of silence from which the mouth goes to rest, and at which it rests."""
 
@@ -109,9 +111,16 @@ def finish(raw: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:
         active *= np.interp(np.arange(len(raw)) / SHAPE_RATE, np.arange(len(loud)) / RATE, loud)
     opening = np.maximum(np.clip(GAIN * (opening - FLOOR), 0, 1.15), ROUND_OPEN * heard["round"])
     opening *= (1 - pressed) * (1 - TUCK_SHUTS * tucked)
-    jaw = np.clip(GAIN * (MEAN + heard["read_jaw"] - FLOOR), 0, 1.15)
-    width = np.clip(WIDTH_GAIN * heard["read_width"], -1, 1)
+    jaw = np.clip(GAIN * (MEAN + _smoothed(heard["read_jaw"]) - FLOOR), 0, 1.15)
+    width = np.clip(WIDTH_GAIN * _smoothed(heard["read_width"]), -1, 1)
     return np.stack([opening, width, jaw, pressed, tucked, np.clip(1.2 * heard["round"], 0, 1), active], 1).astype(np.float32)
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Gaussian of `SLOW` seconds along time."""
+    reach = np.arange(-3, 4)
+    kernel = np.exp(-0.5 * (reach / SHAPE_RATE / SLOW) ** 2)
+    return np.convolve(np.pad(values, 3, mode="edge"), kernel / kernel.sum(), mode="valid") if len(values) else values
 
 
 def largest_nearby(values: np.ndarray, reach: int) -> np.ndarray:

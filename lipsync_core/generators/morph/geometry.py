@@ -21,7 +21,7 @@ WIDTH_Y = np.array([-25, -13, -9, -8, -9, -13, -25, -18, -19, -19, -19, -18, -23
 over 5,900 frames of 30 clips: `python -m lipsync_core.training.articulation basis TRACKS`."""
 UPPER_SHARE = -GAP_Y[14]
 """Share of an opening that the upper lip makes; the rest is lower lip and jaw."""
-WIDER, ROUNDED = 0.16, 0.10
+WIDER, ROUNDED = 0.14, 0.10
 """Shares of its width by which a mouth widens at width 1 and narrows at -1, and narrows besides when rounded. The networks were taught
 that 1 is 0.12, but hedge: what they say spreads 3.1 % of the width, people 6.1 % (medians of 16 clips)."""
 OPEN_WIDER = 0.3

@@ -31,6 +31,9 @@ MAX_STRETCH = 1.3
 SURE = 0.25
 """Share of an opening's bulge that a reference is trusted to show: mouths differ, and a lip taken for teeth is a pink rim in the mouth."""
 
+SLIT = (0.05, 0.1)
+"""Openings (canonical) between which a reference's lower half comes in."""
+
 UNLIKE = 0.13
 """Difference from the lips' colour, over its brightness, from which a pixel between them is teeth or dark."""
 
@@ -78,10 +81,12 @@ def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray)
     inner = cv2.remap(pixels, z.real.astype(np.float32), z.imag.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     rows = inner.mean((1, 2))
     bright, dark = (rows[:4].mean(), rows[7:].mean()), max(float(rows[2:9].min()), 1.0)
-    # Bright below is the lower row of teeth where dark parts it from what is above.
-    jaws = max(1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)), float(smoothstep(rows[7:].max() / dark, 1.5, 2.2)))
-    lower = float(smoothstep(opening.gap, 0.05, 0.11)) * jaws
     lip = lip_colour(pixels, a * lips + b)
+    # Bright below is the lower row of teeth where dark parts it from what is above, if it is brighter than the lip itself.
+    row = float(rows[7:].max())
+    teeth = float(smoothstep(row / dark, 1.5, 2.2) * smoothstep(row / max(float(lip.mean()), 1.0), 0.95, 1.25))
+    jaws = max(1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)), teeth)
+    lower = float(smoothstep(opening.gap, 0.05, 0.11)) * jaws
     unlike = np.abs(inner - lip).mean(-1) > UNLIKE * float(lip.mean())
     return Reference(pixels, a, b, opening, lip, lower, float(smoothstep(float(unlike.mean()), 0.1, 0.35)))
 
@@ -155,7 +160,8 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
         give = 1 - (1 - reference.lower) * (1 - give)
         y_upper = np.maximum(top_r + (y - top_r) * give, top_r + inset)
         y_lower = bottom_r - 3 * inset - below * 0.98
-        share = smoothstep(above / gap, 0.5, 0.8)
+        # In a slit, lower teeth are a white thread on the lip.
+        share = smoothstep(above / gap, 0.5, 0.8) * float(smoothstep(target.gap, *SLIT))
         upper_ok = (1 - share * reference.lower) * smoothstep(bottom_r - y_upper, inset, inset + 0.025)
         lower_ok = share * reference.lower * smoothstep(y_lower - top_r, 0.0, 0.02)
         gain = np.clip(colour / np.maximum(reference.brightness, 1), 0.6, 1.6)

@@ -101,19 +101,23 @@ def _reading(chosen: argparse.Namespace) -> None:
 
     depth = DEPTH if chosen.depth is None else chosen.depth
     windows = (WHOLE, LIVE) if chosen.output and not chosen.witness else (WHOLE,)
-    teachers, rest = (WITNESSES, SPEAKERS) if chosen.witness else (SPEAKERS, WITNESSES)
+    whole, rest = (WITNESSES, SPEAKERS) if chosen.witness else (SPEAKERS, WITNESSES)
+    teachers, strangers = (whole, rest | STRANGERS) if chosen.witness else (whole | rest, STRANGERS)
     ours = take(load_speakers(chosen.tracks, chosen.media, teachers), chosen.media, windows, depth)
-    others = take(load_speakers(chosen.tracks, chosen.media, rest | STRANGERS), chosen.media, (WHOLE,), depth)
-    sums, read, _ = teach(ours, others, FEATURES if chosen.witness else None)
+    others = take(load_speakers(chosen.tracks, chosen.media, strangers), chosen.media, (WHOLE,), depth)
+    # Who teaches the sync score's opening doesn't teach the generator's.
+    sums, read, _ = teach(ours, others, FEATURES if chosen.witness else None, () if chosen.witness else rest)
     rows = [{"clip": item.clip.name, "person": item.person, **scores(item, read[item.clip.name])} for item in [*ours, *others]]
-    for name, people in (("left out one by one", teachers), ("never taught on", rest | STRANGERS), ("of these, for tests only", STRANGERS)):
-        shown = [row for row in rows if row["person"] in people and not row["clip"].startswith("grid_s1")]
-        for row in shown if people is not STRANGERS else ():
+    shown = {"left out one by one": teachers} if chosen.witness else {
+        "left out one by one": whole, "left out one by one; their opening was never taught on": rest}
+    for name, people in (*shown.items(), ("never taught on", strangers)):
+        chosen_rows = [row for row in rows if row["person"] in people and not row["clip"].startswith("grid_s1")]
+        for row in chosen_rows:
             sys.stdout.write(f"{row['clip'][:46]:46s} opening {row['opening']:.2f} width {row['width']:5.2f} jaw {row['jaw']:5.2f} "
                              f"sound late by {row['lag_ms']:+.0f} ms\n")
-        sys.stdout.write(f"{name}: " + ", ".join(f"{key} {np.median([row[key] for row in shown]):.3f} "
-                         f"({np.mean([row[key] for row in shown]):.3f})" for key in ("opening", "width", "jaw"))
-                         + f"; median (mean) of {len(shown)} clips\n")
+        figures = {key: [row[key] for row in chosen_rows] for key in ("opening", "width", "jaw")}
+        sys.stdout.write(f"{name}: " + ", ".join(f"{key} {np.median(v):.3f} ({np.mean(v):.3f})" for key, v in figures.items())
+                         + f"; median (mean) of {len(chosen_rows)} clips\n")
     if not chosen.witness:
         shapes = [row_of(item.clip, drawn(item, read[item.clip.name]), None) for item in [*ours, *others] if item.person != "GRID s1"]
         columns = {key: [row[key] for row in shapes] for key in ("all_r", "speech_r", "width_r", "spread", "mean", "wrongly_shut")}

@@ -27,6 +27,7 @@ from .real import RealClip, best_lag
 
 log = logging.getLogger(__name__)
 
+OPENINGS = [READS.index("opening"), READS.index("shut")]
 FEATURES = len(TAPS) * WIDTH
 """Inputs that come from the encoder; the networks' channels follow."""
 RIDGE = 2e4
@@ -93,10 +94,12 @@ def take(clips: Iterable[tuple[str, RealClip]], media: Path, windows: tuple[Wind
 
 
 class Sums:
-    """Products of standardised inputs (the first `columns` of them) with themselves and with the targets, for each person."""
+    """Products of standardised inputs (the first `columns` of them) with themselves and with the targets, for each person; the
+    `partly` teach width and jaw only."""
 
-    def __init__(self, clips: list[Taught], lags: dict[str, int], few: set[str], columns: int | None = None) -> None:
-        self.columns = columns
+    def __init__(self, clips: list[Taught], lags: dict[str, int], few: set[str], columns: int | None = None,
+                 partly: Iterable[str] = ()) -> None:
+        self.columns, self.partly = columns, set(partly)
         some = np.concatenate([x[::5, :columns] for item in clips for x in item.inputs]).astype(np.float32)
         self.mean, self.spread = some.mean(0), some.std(0) + 1e-3
         size = len(self.mean) + 1
@@ -115,16 +118,24 @@ class Sums:
 
     def solve(self, without: str | None = None) -> np.ndarray:
         """Weights (inputs + 1, len(READS)) taught on everybody but `without`."""
-        kept = [sums for person, sums in self.persons.items() if person != without]
+        weights = self._solve({without})
+        if self.partly:
+            whole = self._solve({without} | self.partly)
+            weights[:, OPENINGS] = whole[:, OPENINGS]
+        return weights
+
+    def _solve(self, without: set[str | None]) -> np.ndarray:
+        kept = [sums for person, sums in self.persons.items() if person not in without]
         square, product = sum(s for s, _ in kept), sum(p for _, p in kept)
         square[np.diag_indices(len(square) - 1)] += RIDGE
         return np.linalg.solve(square, product)
 
 
-def teach(clips: list[Taught], others: list[Taught] = (), columns: int | None = None) -> tuple[Sums, dict[str, np.ndarray], dict[str, int]]:
+def teach(clips: list[Taught], others: list[Taught] = (), columns: int | None = None, partly: Iterable[str] = ()
+          ) -> tuple[Sums, dict[str, np.ndarray], dict[str, int]]:
     """Two rounds: offsets from the networks alone, then from the reading of people that were left out. Returns the sums, the last
     round's readings (m, len(READS)) of every clip by a reading that never saw its person, and the clips' offsets in rows. `others`
-    teach nothing; `columns`: read the first of the inputs only."""
+    teach nothing; `columns`: read the first of the inputs only; persons in `partly` teach width and jaw only."""
     persons = [item.person for item in clips]
     few = {person for person in persons if persons.count(person) < 20}
     lags = {item.clip.name: _lag(item.raw[:, 0] + RAW_WIDTH * item.raw[:, 1], item.clip) for item in [*clips, *others]}
@@ -133,7 +144,7 @@ def teach(clips: list[Taught], others: list[Taught] = (), columns: int | None = 
         for person in set(persons) - few:
             common = round(float(np.median([lags[item.clip.name] for item in clips if item.person == person])))
             lags |= {item.clip.name: common for item in clips if item.person == person}
-        sums, read = Sums(clips, lags, few, columns), {}
+        sums, read = Sums(clips, lags, few, columns, partly), {}
         for person in dict.fromkeys(item.person for item in [*clips, *others]):
             weights = sums.solve(person)
             for item in [*clips, *others]:
