@@ -124,8 +124,9 @@ def part(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-FINDS = {"good": set(), "late": {"lag_ms", "heard_lag_ms", "correlation"}, "blurred": {"sharpness", "sharpness_mouth"}, "seam": {"seam", "colour"},
-         "frozen": {"correlation", "best_correlation", "spoken_correlation", "range", "heard_sync"}, "leak": {"leak"}, "flicker": {"flicker"},
+FINDS = {"good": set(), "late": {"lag_ms", "heard_lag_ms", "correlation"}, "blurred": {"sharpness", "sharpness_mouth"},
+         "seam": {"seam", "colour"}, "leak": {"leak"}, "flicker": {"flicker"},
+         "frozen": {"correlation", "best_correlation", "spoken_correlation", "range", "heard_sync"},
          "undubbed": {"leftover", "correlation", "best_correlation", "spoken_correlation", "heard_sync"}}
 """Which measures leave their good range with which defect; a shift is also seen by the correlation at no lag, a hard paste is also
 another colour."""

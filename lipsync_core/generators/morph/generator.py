@@ -17,8 +17,8 @@ from .warp import above_lips, solve
 CURVE_RATE = 100.0
 """Mouth shapes a second; frames read between them, so that any frame rate, constant or not, is exact to a few ms."""
 
-ROUND_SHADE = 0.75
-"""Share of the light that rounded lips keep from the mouth's inside: u and w show a dark hole."""
+ROUND_SHADE = np.array([0.62, 0.76, 0.78], np.float32)
+"""Share of the light (RGB) that rounded lips keep from the mouth's inside: u and w show a dark hole, and what light comes in is red."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ speech, relative to broadcast clips (mean offset 0); better than 40 ms nobody ca
 HELD_OUT = {"talking__testonly_dfrf_cnn2": 0.0, "talking__testonly_wda_BobMenendez": 0.03, "talking__testonly_wda_Alexandria": 0.11,
             "talking__testonly_wda_EdMarkey": 0.0, "talking__testonly_wda_KatieHill": None, "talking__latentsync_demo3": 0.07,
             "talking__grid_pwij3p": -0.03, "talking__grid_sbia1a": -0.03, "talking__grid_swiz3n": -0.03}
-"""People that nothing is taught on, and by how much the media's README says that their sound is late (None: not known)."""
+"""People that the networks are not taught on (the reading is taught on the first five, see `SPEAKERS`: its own figures are those that
+`reading` prints with people left out), and by how much the media's README says that their sound is late (None: not known)."""
 UNTOUCHED = {"talking__dhlive_demo": None}
 """A clip that no constant was chosen on either."""
 SPEAKERS = {name: (f"talking__{name}",) for name in (
