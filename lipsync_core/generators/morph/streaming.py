@@ -11,14 +11,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...dsp import LEVEL_WINDOW, frame_levels, hz_to_mel, mel_to_hz
+from ...hearing.listening import SHAPE_RATE
 from ...inference import WEIGHTS, inference, load_network
 from ...types import SPEECH_RATE
 from .articulation_net import BANDS, CHANNELS, CLASSES, LEFT, RATE, RIGHT, STRIDE, ArticulationNet, Loudness, normalise
 
 FILE = WEIGHTS / "articulation.safetensors"
 HOP = round(SPEECH_RATE / RATE)
-SHAPE_RATE = RATE / STRIDE
-"""Rows a second that `Articulator.feed` gives."""
 LOOK_AHEAD = (RIGHT * STRIDE + 3) / RATE + LEVEL_WINDOW / 2 / SPEECH_RATE
 """Seconds of speech after a moment that its mouth shape needs: 0.186."""
 
@@ -74,7 +73,7 @@ class StreamState:
 
 
 class Articulator:
-    """The bundled networks. `feed` has no state of its own: whoever calls it keeps the `StreamState`."""
+    """The bundled networks, `RATE` / `STRIDE` = `SHAPE_RATE` rows a second. `feed` has no state of its own: whoever calls it keeps the `StreamState`."""
 
     def __init__(self, file: Path = FILE) -> None:
         self.networks = load_network(Ensemble(_widths(file)), file)
