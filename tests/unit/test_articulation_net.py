@@ -11,7 +11,8 @@ from lipsync_core.demo import SPEECH
 from lipsync_core.generators.morph.articulation import NetArticulation
 from lipsync_core.generators.morph.articulation_net import BANDS, RATE, ArticulationNet, Loudness, normalise
 from lipsync_core.generators.morph.ear import Ear
-from lipsync_core.generators.morph.streaming import FILE, LOOK_AHEAD, SHAPE_RATE, Articulator, StreamState
+from lipsync_core.generators.morph.streaming import FILE, LOOK_AHEAD, Articulator, StreamState
+from lipsync_core.hearing.listening import SHAPE_RATE
 
 TIMES = np.arange(0, 3, 0.01)
 

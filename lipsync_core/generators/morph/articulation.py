@@ -9,10 +9,11 @@ from typing import Protocol
 import numpy as np
 
 from ...dsp import band_levels, speech_activity
+from ...hearing.listening import SHAPE_RATE
 from ...types import SPEECH_RATE
 from .articulation_net import BANDS, RATE, start_loudness
 from .ear import COLUMNS, Ear, EarState
-from .streaming import SHAPE_RATE, StreamState
+from .streaming import StreamState
 
 BLOCK = 5 * SPEECH_RATE
 """Samples that are heard at a time, so that an hour of speech needs no more memory than a minute."""

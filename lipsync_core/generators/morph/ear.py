@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ...hearing.listening import WHOLE, Windows, load_encoder, tapped, window_of
+from ...hearing.listening import SHAPE_RATE, WHOLE, Windows, load_encoder, tapped, window_of
 from ...hearing.reading import CHANNELS, NEAR, READS, Reading, around, load_reading
 from ...inference import inference
 from ...types import SPEECH_RATE
 from .articulation_net import CHANNELS as HEARD
-from .streaming import SHAPE_RATE, Articulator, StreamState
+from .streaming import Articulator, StreamState
 
 COLUMNS = (*HEARD, "silence", *(f"read_{name}" for name in READS))
 """What `Ear.feed` gives for each moment."""

@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ...dsp import LEVEL_WINDOW, frame_levels, hz_to_mel, mel_to_hz
-from ...hearing.listening import SHAPE_RATE
 from ...inference import WEIGHTS, inference, load_network
 from ...types import SPEECH_RATE
 from .articulation_net import BANDS, CHANNELS, CLASSES, LEFT, RATE, RIGHT, STRIDE, ArticulationNet, Loudness, normalise
@@ -73,7 +72,8 @@ class StreamState:
 
 
 class Articulator:
-    """The bundled networks, `RATE` / `STRIDE` = `SHAPE_RATE` rows a second. `feed` has no state of its own: whoever calls it keeps the `StreamState`."""
+    """The bundled networks, `hearing.listening.SHAPE_RATE` (`RATE` / `STRIDE`) rows a second. `feed` has no state of its own: whoever
+    calls it keeps the `StreamState`."""
 
     def __init__(self, file: Path = FILE) -> None:
         self.networks = load_network(Ensemble(_widths(file)), file)

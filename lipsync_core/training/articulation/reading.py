@@ -19,9 +19,9 @@ from ...audio import load_speech
 from ...dsp import band_levels
 from ...generators.morph.articulation import finish
 from ...generators.morph.articulation_net import BANDS, RATE, start_loudness
-from ...generators.morph.streaming import SHAPE_RATE, Articulator, StreamState
+from ...generators.morph.streaming import Articulator, StreamState
 from ...hearing.encoder import WIDTH
-from ...hearing.listening import DEPTH, LIVE, TAPS, WHOLE, Windows, heard, load_encoder
+from ...hearing.listening import DEPTH, LIVE, SHAPE_RATE, TAPS, WHOLE, Windows, heard, load_encoder
 from ...hearing.reading import READS, around
 from .real import RealClip, best_lag
 
