@@ -42,6 +42,12 @@ def test_features_are_those_of_the_original(encoder: SpeechEncoder) -> None:
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_hears_the_same(sentence: np.ndarray) -> None:
+    here, there = (Ear(device=device).feed(sentence, EarState(), last=True)[0] for device in ("cpu", "cuda"))
+    assert np.abs(here - there).max() < 2e-2
+
+
 def test_rows_and_samples_are_counted_alike() -> None:
     assert samples_for(1) == 895 and rows_of(894) == 0 and rows_of(895) == 1 and rows_of(895 + HOP) == 2
     assert all(rows_of(samples_for(k)) == k and rows_of(samples_for(k) - 1) == k - 1 for k in range(1, 50))
