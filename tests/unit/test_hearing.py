@@ -42,7 +42,7 @@ def test_features_are_those_of_the_original(encoder: SpeechEncoder) -> None:
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.999
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: the speech encoder was NOT run on one; the CPU way is tested above")
 def test_a_gpu_hears_the_same(sentence: np.ndarray) -> None:
     here, there = (Ear(device=device).feed(sentence, EarState(), last=True)[0] for device in ("cpu", "cuda"))
     assert np.abs(here - there).max() < 2e-2
