@@ -1,4 +1,4 @@
-"""How many seconds of speech the articulation model works through in one, on one core, whole and streamed.
+"""How many seconds of speech the articulation model works through in one, on one core, whole and streamed, and how alike both hear it.
 
     python benchmarks/articulation.py [--seconds 60] [--json FILE]
 """
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from lipsync_core.audio import load_speech  # noqa: E402
 from lipsync_core.demo import SPEECH  # noqa: E402
 from lipsync_core.generators.morph.articulation import NetArticulation  # noqa: E402
-from lipsync_core.generators.morph.ear import Ear, EarState  # noqa: E402
+from lipsync_core.generators.morph.ear import COLUMNS, Ear, EarState  # noqa: E402
 from lipsync_core.hearing.listening import LIVE  # noqa: E402
 
 
@@ -36,14 +36,19 @@ def main() -> None:
     begin = time.perf_counter()
     model(speech, np.arange(0, chosen.seconds, 0.01))
     whole = chosen.seconds / (time.perf_counter() - begin)
-    ear, state, begin = Ear(windows=LIVE), EarState(), time.perf_counter()
+    parts, ear, state, begin = [], Ear(windows=LIVE), EarState(), time.perf_counter()
     for first in range(0, len(speech), 3_200):
-        _, state = ear.feed(speech[first:first + 3_200], state)
+        found, state = ear.feed(speech[first:first + 3_200], state)
+        parts.append(found)
     streamed = chosen.seconds / (time.perf_counter() - begin)
+    live, recorded = np.concatenate(parts), model.ear.feed(speech, EarState(), last=True)[0]
+    column = COLUMNS.index("read_opening")
+    alike = float(np.corrcoef(live[:, column], recorded[:len(live), column])[0, 1])
     sys.stdout.write(f"{chosen.seconds:g} s of speech, one core: {whole:.0f} times real time whole, {streamed:.0f} times in pieces of "
-                     f"200 ms; look-ahead {1000 * LIVE.look_ahead:.0f} ms\n")
+                     f"200 ms; look-ahead {1000 * LIVE.look_ahead:.0f} ms; opening of the stream and of the recording, r {alike:.3f}\n")
     if chosen.json:
-        chosen.json.write_text(json.dumps({"whole": whole, "streamed": streamed, "look_ahead_s": LIVE.look_ahead}), encoding="utf-8")
+        found = {"whole": whole, "streamed": streamed, "look_ahead_s": LIVE.look_ahead, "alike": alike}
+        chosen.json.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -68,19 +68,25 @@ def tapped(encoder: SpeechEncoder, samples: np.ndarray, begin: float, times: np.
         return rows[below] * (1 - share) + rows[below + 1] * share
 
 
-def heard(encoder: SpeechEncoder, samples: np.ndarray, rows: int, windows: Windows = WHOLE, depth: int = DEPTH) -> Iterator[Tensor]:
-    """A whole recording, samples (n,) float32 at 16 kHz, step by step: features around moments 0 to `rows`, `SHAPE_RATE` a second,
-    float32 (some, len(TAPS), 288) at a time. Beyond its end it is silent."""
-    per_step = round(windows.step * SHAPE_RATE)
-    for step in range(-(-rows // per_step)):
-        begin, end = window_of(step, windows)
-        window = samples[begin:end]
-        window = np.pad(window, (0, end - begin - len(window)))
-        times = np.arange(step * per_step, min((step + 1) * per_step, rows)) / SHAPE_RATE
-        yield tapped(encoder, window, begin / SPEECH_RATE, times, depth)
-
-
 def window_of(step: int, windows: Windows) -> tuple[int, int]:
     """First sample and the sample after the last of the window that step number `step` is heard in; the former is 0 at least."""
     first = round((step * windows.step - windows.past) * SPEECH_RATE)
     return max(0, first), round(((step + 1) * windows.step + windows.future) * SPEECH_RATE)
+
+
+def hear(encoder: SpeechEncoder, wave: np.ndarray, begin: int, step: int, until: int, windows: Windows, depth: int = DEPTH) -> Tensor:
+    """Features around the moments of step number `step`, up to moment `until` (exclusive): (some, len(TAPS), 288). `wave` (n,) float32
+    are the samples known, from number `begin` on, the window's first among them; beyond them it is silent."""
+    first, end = window_of(step, windows)
+    window = wave[first - begin:max(end - begin, 0)]
+    window = np.pad(window, (0, end - first - len(window)))
+    times = np.arange(step * round(windows.step * SHAPE_RATE), until) / SHAPE_RATE
+    return tapped(encoder, window, first / SPEECH_RATE, times, depth)
+
+
+def heard(encoder: SpeechEncoder, samples: np.ndarray, rows: int, windows: Windows = WHOLE, depth: int = DEPTH) -> Iterator[Tensor]:
+    """A whole recording, samples (n,) float32 at 16 kHz, step by step: features around moments 0 to `rows`, `SHAPE_RATE` a second,
+    float32 (some, len(TAPS), 288) at a time."""
+    per_step = round(windows.step * SHAPE_RATE)
+    for step in range(-(-rows // per_step)):
+        yield hear(encoder, samples, 0, step, min((step + 1) * per_step, rows), windows, depth)

@@ -15,6 +15,9 @@ FILE = WEIGHTS / "mouth_reading.safetensors"
 READS = ("opening", "width", "jaw", "shut")
 """What is read, relative to the speaker's own mean but for the last: gap of the inner lips over the speaker's range, width of the mouth
 (-1 narrow to 1 spread), the chin's drop over what a full opening takes, and the chance that lips touch while somebody speaks."""
+LATER = 0.015
+"""Seconds by which readings are early: they were taught with offsets that begin from the networks' own lag (their median on held-out
+clips whose offset is known)."""
 CHANNELS, NEAR = 7, 4
 """Curves of the articulation networks that are read too, and how many of their rows (20 ms) before and after a moment."""
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...dsp import band_levels, speech_activity
 from ...hearing.listening import SHAPE_RATE
+from ...hearing.reading import LATER
 from ...types import SPEECH_RATE
 from .articulation_net import BANDS, RATE, start_loudness
 from .ear import COLUMNS, Ear, EarState
@@ -30,8 +31,6 @@ TUCKED, TUCK_SHUTS = (0.10, 0.28), 0.5
 """The same for the lower lip that goes under the teeth, and the share of the opening that it takes."""
 ROUND_OPEN = 0.2
 """Opening of fully rounded lips at least: u and w leave a hole."""
-LATER = 0.015
-"""Seconds by which the reading is early: its median lag on the held-out clips whose own offset is known."""
 NEAR = 0.19
 """Seconds by which lips may move before the first sound and come to rest after the last; a rest is longer than twice this: between two
 words people's lips stay as they are. (With 0.28 the opening's r is 0.03 higher, and lips move in silence.)"""

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ...hearing.listening import SHAPE_RATE, WHOLE, Windows, load_encoder, tapped, window_of
+from ...hearing.listening import SHAPE_RATE, WHOLE, Windows, hear, load_encoder, window_of
 from ...hearing.reading import CHANNELS, NEAR, READS, Reading, around, load_reading
 from ...inference import inference
-from ...types import SPEECH_RATE
 from .articulation_net import CHANNELS as HEARD
 from .streaming import Articulator, StreamState
 
@@ -54,13 +54,12 @@ class Ear:
         per_step, step, parts = round(self.windows.step * SHAPE_RATE), state.step, []
         while True:
             first, until = step * per_step, (step + 1) * per_step
-            begin, needed = window_of(step, self.windows)
+            needed = window_of(step, self.windows)[1]
             if (first >= known) if last else (needed > end or until + NEAR > known):
                 break
             until = min(until, known)
-            window = wave[begin - state.begin:max(min(needed, end) - state.begin, 0)]
-            window = np.pad(window, (0, needed - begin - len(window)))
-            parts.append(self._read(window, begin / SPEECH_RATE, rows, first, until, state.first))
+            features = hear(self.encoder, wave, state.begin, step, until, self.windows)
+            parts.append(self._read(features, rows, first - state.first, until - state.first))
             step += 1
         drop_rows = max(0, min(step * per_step - NEAR - state.first, len(rows)))
         drop_samples = max(0, min(window_of(step, self.windows)[0] - state.begin, len(wave)))
@@ -68,9 +67,7 @@ class Ear:
         return result, EarState(networks, wave[drop_samples:], state.begin + drop_samples, rows[drop_rows:],
                                 state.first + drop_rows, step)
 
-    def _read(self, window: np.ndarray, begin: float, rows: np.ndarray, first: int, until: int, origin: int) -> np.ndarray:
-        features = tapped(self.encoder, window, begin, np.arange(first, until) / SHAPE_RATE)
+    def _read(self, features: Tensor, rows: np.ndarray, first: int, until: int) -> np.ndarray:
         with inference():
-            channels = around(torch.from_numpy(rows), first - origin, until - origin)
-            read = self.reading(features, channels).numpy()
-        return np.concatenate([rows[first - origin:until - origin], read], 1)
+            read = self.reading(features, around(torch.from_numpy(rows), first, until)).numpy()
+        return np.concatenate([rows[first:until], read], 1)

@@ -22,8 +22,9 @@ over 5,900 frames of 30 clips: `python -m lipsync_core.training.articulation bas
 UPPER_SHARE = -GAP_Y[14]
 """Share of an opening that the upper lip makes; the rest is lower lip and jaw."""
 WIDER, ROUNDED = 0.14, 0.10
-"""Shares of its width by which a mouth widens at width 1 and narrows at -1, and narrows besides when rounded. The networks were taught
-that 1 is 0.12, but hedge: what they say spreads 3.1 % of the width, people 6.1 % (medians of 16 clips)."""
+"""Shares of its width by which a mouth widens at width 1 and narrows at -1, and narrows besides when rounded. The ear was taught
+that 1 is 0.12; with this, widths in the picture range over 1.3 of the truth's, and with less they follow what is asked for less well
+(`benchmarks/quality.py`, `width_range`, `width_drawn`)."""
 OPEN_WIDER = 0.3
 """By how much of its opening a mouth widens. Without, MediaPipe sees drawn mouths 0.16 of it narrower the wider they open (median of 16
 clips), and people's 0.13 of it wider (mean)."""

@@ -31,6 +31,7 @@ def main() -> int:
     corpus.add_argument("--hours", type=float, default=7.4)
     corpus.add_argument("--seed", type=int, default=1)
     corpus.add_argument("--held-out", action="store_true", help="languages and voices that the training lacks")
+    corpus.add_argument("--languages", nargs="+", metavar="L", help="only these voices of espeak-ng, such as de fr cmn ja ru")
     corpus.set_defaults(run=_corpus)
     train = commands.add_parser("train", help="teach the networks")
     train.add_argument("corpus", type=Path, nargs="+", help="corpus files, then TRACKS and MEDIA")
@@ -55,6 +56,9 @@ def main() -> int:
     evaluate.add_argument("--weights", type=Path, help="default: the bundled ones")
     evaluate.add_argument("--json", type=Path)
     evaluate.set_defaults(run=_evaluate)
+    spoken = commands.add_parser("closures", help="bilabials met and speech found in corpora, a line a file")
+    spoken.add_argument("corpus", type=Path, nargs="+")
+    spoken.set_defaults(run=_closures)
     basis = commands.add_parser("basis", help="how lip points move with opening and width: the constants of morph's geometry")
     basis.add_argument("tracks", type=Path)
     basis.set_defaults(run=_basis)
@@ -67,7 +71,7 @@ def main() -> int:
 def _corpus(chosen: argparse.Namespace) -> None:
     from .corpus import generate, save
 
-    count = save(generate(chosen.hours, chosen.seed, held_out=chosen.held_out), chosen.file)
+    count = save(generate(chosen.hours, chosen.seed, held_out=chosen.held_out, languages=chosen.languages), chosen.file)
     sys.stdout.write(f"{count} utterances in {chosen.file}\n")
 
 
@@ -96,7 +100,7 @@ def _reading(chosen: argparse.Namespace) -> None:
 
     from ...hearing.listening import DEPTH, LIVE, WHOLE
     from .evaluate import row_of
-    from .reading import FEATURES, drawn, export, scores, take, teach
+    from .reading import FEATURES, drawn, export, networks_alone, scores, take, teach
     from .real import SPEAKERS, STRANGERS, WITNESSES, load_speakers
 
     depth = DEPTH if chosen.depth is None else chosen.depth
@@ -120,6 +124,9 @@ def _reading(chosen: argparse.Namespace) -> None:
                          + f"; median (mean) of {len(chosen_rows)} clips\n")
     if not chosen.witness:
         shapes = [row_of(item.clip, drawn(item, read[item.clip.name]), None) for item in [*ours, *others] if item.person != "GRID s1"]
+        before = [scores(item, networks_alone(item)) for item in [*ours, *others] if item.person != "GRID s1"]
+        sys.stdout.write("the networks alone: " + ", ".join(f"{key} {np.median([row[key] for row in before]):.3f} "
+                         f"({np.mean([row[key] for row in before]):.3f})" for key in ("opening", "width")) + f" of {len(before)} clips\n")
         columns = {key: [row[key] for row in shapes] for key in ("all_r", "speech_r", "width_r", "spread", "mean", "wrongly_shut")}
         sys.stdout.write("as drawn: " + ", ".join(f"{key} {np.median(v):.3f} ({np.mean(v):.3f})" for key, v in columns.items())
                          + f"; lips meet on {sum(row['met'] for row in shapes)} of {sum(row['marks'] for row in shapes)} bilabials\n")
@@ -142,6 +149,16 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     result = table(models, chosen.tracks, chosen.media, load(chosen.corpus), sys.stdout.write)
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+def _closures(chosen: argparse.Namespace) -> None:
+    from ...generators.morph.articulation import NetArticulation
+    from .corpus import load
+    from .evaluate import closures
+
+    for file in chosen.corpus:
+        found = closures(NetArticulation(), load(file))
+        sys.stdout.write(f"{file.name}: " + ", ".join(f"{key} {value:.3g}" for key, value in found.items()) + "\n")
 
 
 def _basis(chosen: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +44,18 @@ def sentences(language: str, rng: np.random.Generator, vocabulary: int = 4000) -
         yield " ".join(chosen) + rng.choice([".", "?", "!", "."])
 
 
-def generate(hours: float, seed: int, *, held_out: bool = False) -> Iterator[Utterance]:
+def generate(hours: float, seed: int, *, held_out: bool = False, languages: Sequence[str] | None = None) -> Iterator[Utterance]:
     """Utterances of `hours` in all: a third each of espeak-ng's languages and voices, flite's and festival's; held out: espeak-ng's
-    languages and voices that the training lacks."""
+    languages and voices that the training lacks; or only some `languages`, by espeak-ng's names."""
     rng = np.random.default_rng(seed)
     espeak = Espeak()
-    languages = HELD_OUT_LANGUAGES if held_out else LANGUAGES
+    only = {voice: LANGUAGES.get(voice, voice) for voice in languages or ()}
+    chosen = only or (HELD_OUT_LANGUAGES if held_out else LANGUAGES)
     variants = HELD_OUT_VARIANTS if held_out else VARIANTS
-    readers = {voice: sentences(words, rng) for voice, words in languages.items()}
+    readers = {voice: sentences(words, rng) for voice, words in chosen.items()}
     english = sentences("en", rng, 8000)
     recorded = {voice: sentences(words, rng) for voice, (words, *_) in FESTIVAL_VOICES.items()}
-    engines = ["espeak"] + [name for name in ("flite", "festival") if shutil.which(name) and not held_out]
+    engines = ["espeak"] + [name for name in ("flite", "festival") if shutil.which(name) and not (held_out or only)]
     spoken = dict.fromkeys(engines, 0.0)
     while sum(spoken.values()) < hours * 3600:
         engine = min(spoken, key=spoken.__getitem__)
@@ -64,7 +65,7 @@ def generate(hours: float, seed: int, *, held_out: bool = False) -> Iterator[Utt
             voice = str(rng.choice(list(recorded)))
             items = festival([next(recorded[voice]) for _ in range(12)], voice, float(rng.uniform(0.85, 1.3)))
         else:
-            voice, variant = str(rng.choice(list(languages))), str(rng.choice(variants))
+            voice, variant = str(rng.choice(list(chosen))), str(rng.choice(variants))
             items = [espeak.say(next(readers[voice]), f"{voice}+{variant}" if variant else voice, int(rng.integers(120, 260)),
                                 int(rng.integers(25, 75)))]
         good = [item for item in items if item is not None and 1.0 < len(item.samples) / 16_000 < 20]

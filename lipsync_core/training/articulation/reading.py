@@ -138,7 +138,7 @@ def teach(clips: list[Taught], others: list[Taught] = (), columns: int | None = 
     teach nothing; `columns`: read the first of the inputs only; persons in `partly` teach width and jaw only."""
     persons = [item.person for item in clips]
     few = {person for person in persons if persons.count(person) < 20}
-    lags = {item.clip.name: _lag(item.raw[:, 0] + RAW_WIDTH * item.raw[:, 1], item.clip) for item in [*clips, *others]}
+    lags = {item.clip.name: _lag(networks_alone(item)[:, 0], item.clip) for item in [*clips, *others]}
     for _ in range(2):
         # A sentence of three seconds doesn't tell its offset, but those of one person were recorded alike.
         for person in set(persons) - few:
@@ -152,6 +152,11 @@ def teach(clips: list[Taught], others: list[Taught] = (), columns: int | None = 
                     read[item.clip.name] = sums.standard(item.inputs[0]) @ weights
         lags = {item.clip.name: _lag(read[item.clip.name][:, 0], item.clip) for item in [*clips, *others]}
     return sums, read, lags
+
+
+def networks_alone(item: Taught) -> np.ndarray:
+    """Opening, width and jaw (m, 3) as the networks tell them without the encoder."""
+    return np.stack([item.raw[:, 0] + RAW_WIDTH * item.raw[:, 1], item.raw[:, 1], item.raw[:, 2]], 1)
 
 
 def _lag(opening: np.ndarray, clip: RealClip) -> int:

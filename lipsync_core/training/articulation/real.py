@@ -39,7 +39,8 @@ B of the media's README whose sound belongs to the picture, and the five of clas
 WITNESSES = {"GRID s1": ("grid_s1__", "talking__grid_bbaf2n"),
              **{name: (f"talking__{name}",) for name in ("grid_lbbc2a", "grid_lwbsza", "grid_pwij3p", "grid_sbia1a", "grid_swiz3n",
                                                         "latentsync_demo3", "dhlive_demo")}}
-"""People that the sync score's own reading is taught on: none of them teaches the generator's (whose r is the same without them)."""
+"""People that the sync score's own reading is taught on: the generator's learns width and jaw from them, and no opening (whose r is the
+same without them)."""
 STRANGERS = {name: (f"talking__{name}",) for name in (
     "testonly_pcavs_00002", "testonly_pcavs_00086", "testonly_pcavs_00373", "testonly_pcavs_620900105", "testonly_pcavs_731200067",
     "testonly_pcavs_741400104", "testonly_vretalking_2", "testonly_vretalking_3")}
