@@ -165,6 +165,8 @@ def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.Arg
                        "speaks: close (default), keep the source's, or let the generator decide")
     mouth.add_argument("--offset-ms", type=float, default=0.0, metavar="MS", help="move the mouth later (positive) or earlier")
     mouth.add_argument("--audio-start", type=float, default=0.0, metavar="SEC", help="skip this much of the audio")
+    mouth.add_argument("--bypass", default="", metavar="FROM-TO[,...]", help="passages that keep the source's own mouth, in seconds of the "
+                       "video, for example 3.5-6,10-12; 10- for all that follows")
     mouth.add_argument("--require-face", action="store_true", help="fail if no face is found, instead of passing the video through")
     blend = dub.add_argument_group("blending and batches")
     blend.add_argument("--feather", type=float, default=0.22, help="softness of the changed region's rim over the distance of the outer "
@@ -190,6 +192,9 @@ def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.Arg
 def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
     check_file(chosen.video, "video")                                 # before what follows is imported
     check_file(chosen.audio, "audio")
+    from .passages import read_passages
+
+    bypass = read_passages(chosen.bypass)
     from .compositing import Blending
     from .dubbing import DubOptions, dub
     from .errors import OutputError
@@ -213,7 +218,7 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
         strength=chosen.strength, silence=chosen.silence, offset_ms=chosen.offset_ms,
         backend=chosen.backend, device=chosen.device, smoothing=chosen.smoothing, batch_size=chosen.batch_size,
         blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,
-        audio_start=chosen.audio_start, require_face=chosen.require_face, encoding=encoding), hooks=hooks)
+        audio_start=chosen.audio_start, bypass=bypass, require_face=chosen.require_face, encoding=encoding), hooks=hooks)
     if chosen.report:
         _write_text(chosen.report, json.dumps(report.as_dict(), indent=1))
     print(f"{report.output}: {report.seconds:.2f} s, {report.frames} frames, {report.dubbed} dubbed, {report.passed} as they were")

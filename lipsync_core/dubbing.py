@@ -19,6 +19,7 @@ from .errors import FaceError, LipSyncError
 from .faces import FaceBackend, FaceRule, choose
 from .generators import create_generator
 from .media import Encoding, FrameView, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan
+from .passages import bypassed, check_passages
 from .stages import FaceOptions, Work, changes, row_of, work_of
 from .threads import Background, Prefetch
 from .types import Drive, FaceTrack, GeneratedFace, Generator, Hooks, Person, Speech
@@ -66,6 +67,8 @@ class DubOptions:
     """Seconds of the video to dub; None = to the end."""
     audio_start: float = 0.0
     """Seconds of the audio to skip."""
+    bypass: Sequence[tuple[float, float]] = ()
+    """Passages in which the source's own mouth shows: (from, to) in seconds of the video, before `start` is skipped."""
     require_face: bool = False
     """Fail where no face is found, instead of passing the video through."""
     encoding: Encoding = field(default_factory=Encoding)
@@ -85,6 +88,7 @@ class DubOptions:
                                "--audio-start.")
         if self.generator_options and not isinstance(self.generator, (str, Path)):
             raise LipSyncError("A generator that is set up already takes no options: give them where it is set up.")
+        check_passages(self.bypass)
         self.blending.check()
         self.faces().check()
 
@@ -168,10 +172,11 @@ class Part:
 def prepare_parts(analysis: Analysis, chosen: Sequence[FaceTrack], generator: Generator, speech: Speech, options: DubOptions,
                   hooks: Hooks) -> list[Part]:
     """Let the generator see each person once."""
-    drive = Drive(options.strength, options.silence)
+    drive, passages = Drive(options.strength, options.silence), check_passages(options.bypass)
     parts = []
     for track in chosen:
-        person = Person(track, analysis.references(track, generator.spec.references))
+        # A face in a passage is as good a reference as any.
+        person = Person(bypassed(track, passages, options.start), analysis.references(track, generator.spec.references))
         parts.append(Part(person, generator.start(person, speech, drive, hooks)))
     return parts
 

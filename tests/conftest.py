@@ -15,6 +15,9 @@ from helpers import moving_face, write_clip
 from lipsync_core.demo import portrait
 from lipsync_core.faces.builtin import BuiltinBackend
 
+# face-alignment's and librosa's helpers run as the Python that they are: compiling them costs more than all that they do here.
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What the run cost, children included: unlike its time, the same on a busy machine."""

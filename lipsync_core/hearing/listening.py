@@ -76,8 +76,10 @@ def window_of(step: int, windows: Windows) -> tuple[int, int]:
 
 def hear(encoder: SpeechEncoder, wave: np.ndarray, begin: int, step: int, until: int, windows: Windows, depth: int = DEPTH) -> Tensor:
     """Features around the moments of step number `step`, up to moment `until` (exclusive): (some, len(TAPS), 288). `wave` (n,) float32
-    are the samples known, from number `begin` on, the window's first among them; beyond them it is silent."""
+    are the samples known, from number `begin` on, the window's first among them; beyond them it is silent. The window of a step that
+    ends early ends early."""
     first, end = window_of(step, windows)
+    end = min(end, round((until / SHAPE_RATE + windows.future) * SPEECH_RATE))
     window = wave[first - begin:max(end - begin, 0)]
     window = np.pad(window, (0, end - first - len(window)))
     times = np.arange(step * round(windows.step * SHAPE_RATE), until) / SHAPE_RATE

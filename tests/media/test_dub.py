@@ -234,8 +234,8 @@ def listen() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT, which Windows has not")
 def test_ctrl_c_leaves_nothing(tmp_path: Path, astronaut: np.ndarray, babble: np.ndarray) -> None:
-    clip = write_clip(tmp_path / "long.mp4", moving_face(astronaut, 150) * 4)
-    soundfile.write(tmp_path / "long.wav", np.tile(babble, 8), 16_000)
+    clip = write_clip(tmp_path / "long.mp4", moving_face(astronaut, 125) * 2)
+    soundfile.write(tmp_path / "long.wav", np.tile(babble, 4), 16_000)
     out = tmp_path / "out"
     out.mkdir()
     run = subprocess.Popen([sys.executable, "-m", "lipsync_core", "dub", str(clip), str(tmp_path / "long.wav"), "-o",

@@ -159,7 +159,7 @@ def test_a_frame_is_given_the_sound_of_its_moment(shards: Path) -> None:
 def test_losses_fall_and_the_mouth_is_learned(shards: Path, tmp_path: Path) -> None:
     run = trainer(shards, tmp_path, rate=2e-3, ema=0.9)
     before = run.evaluate()
-    history = run.fit(steps=40)
+    history = run.fit(steps=22)
     after = run.evaluate()
     totals = [step["total"] for step in history]                      # of other windows each step, and rounding differs by processor
     assert np.mean(totals[-10:]) < 0.9 * np.mean(totals[:3])
@@ -183,17 +183,17 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(shards: Path, tmp_path:
 
 @pytest.mark.slow
 def test_two_processes_see_what_one_would(shards: Path, tmp_path: Path) -> None:
-    common = ["generator", str(shards), "--config", "tiny", "--cpu", "--more-steps", "3", "--set", "size=32", "batch=4", "log_every=1",
+    common = ["generator", str(shards), "--config", "tiny", "--cpu", "--more-steps", "2", "--set", "size=32", "batch=4", "log_every=1",
               "adversarial_from=1", "sync_from=1000", "discriminator_width=8", "warmup=1"]
     module = "lipsync_core.training.lipsyncnet"
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    for name, command in (("one", [sys.executable]), ("two", launch)):
-        subprocess.run([*command, "-m", module, *common, "-o", str(tmp_path / name)], check=True, cwd=tmp_path, env=environment,
-                       timeout=240)
+    subprocess.run([*launch, "-m", module, *common, "-o", str(tmp_path / "two")], check=True, cwd=tmp_path, env=environment, timeout=240)
+    torch.set_num_threads(1)
+    assert main([*common, "-o", str(tmp_path / "one")]) == 0
     one, two = ([json.loads(line) for line in (tmp_path / name / "losses.jsonl").read_text().splitlines()] for name in ("one", "two"))
-    assert len(one) == len(two) == 3
+    assert len(one) == len(two) == 2
     for a, b in zip(one, two):
         assert all(b[key] == pytest.approx(value, rel=2e-3, abs=1e-5) for key, value in a.items()), (a, b)
 
