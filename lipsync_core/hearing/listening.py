@@ -21,7 +21,7 @@ from .encoder import FIRST, FRAME_RATE, SpeechEncoder, samples_for
 FILE = WEIGHTS / "speech_encoder.safetensors"
 DEPTH = 3
 """Layers of the encoder that are run: read by the same ridge regression, the third tells lips better than the first two and than all
-that follow (opening r of unseen people 0.80; the last layer 0.73, `training.articulation reading --depth`), at half the cost."""
+that follow (figures in `weights/mouth_reading.md`; `training.articulation reading --depth N` asks again), at half the cost."""
 SHAPE_RATE = 50.0
 """Moments a second at which mouths are read."""
 TAPS = np.arange(-4, 5) * 0.04
