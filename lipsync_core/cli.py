@@ -144,10 +144,14 @@ def _parser() -> argparse.ArgumentParser:
 def _dub_parser(commands: argparse._SubParsersAction, parents: list[argparse.ArgumentParser]) -> None:
     dub = commands.add_parser("dub", parents=parents, help="make a video say a recording", epilog=EXAMPLES,
                               formatter_class=argparse.RawDescriptionHelpFormatter,
-                              description="Make a face in VIDEO say AUDIO. The shorter of the two decides the length.")
-    dub.add_argument("video", type=Path, metavar="VIDEO", help="any file FFmpeg reads")
+                              description="Make a face in VIDEO say AUDIO. The shorter of the two decides the length, unless "
+                              "--extend-video says otherwise; a photo lasts as long as AUDIO.")
+    dub.add_argument("video", type=Path, metavar="VIDEO", help="any file FFmpeg reads; a photo becomes a talking photo")
     dub.add_argument("audio", type=Path, metavar="AUDIO", help="a sound file, or a video whose sound is used")
     dub.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="mp4, mov, mkv, webm or avi")
+    dub.add_argument("--extend-video", default="off", choices=("off", "hold"), help="when AUDIO is longer: end with the picture (off, "
+                     "default) or hold its last frame")
+    dub.add_argument("--fps", type=float, default=25.0, metavar="N", help="frames a second of a talking photo (default 25)")
     dub.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
     mouth = dub.add_argument_group("mouth")
     mouth.add_argument("--generator", default="morph", help="'morph' (built in, default), or a checkpoint file: "
@@ -218,7 +222,8 @@ def _dub(chosen: argparse.Namespace, hooks: Hooks) -> None:
         strength=chosen.strength, silence=chosen.silence, offset_ms=chosen.offset_ms,
         backend=chosen.backend, device=chosen.device, smoothing=chosen.smoothing, batch_size=chosen.batch_size,
         blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,
-        audio_start=chosen.audio_start, bypass=bypass, require_face=chosen.require_face, encoding=encoding), hooks=hooks)
+        audio_start=chosen.audio_start, bypass=bypass, extend_video=chosen.extend_video, fps=chosen.fps,
+        require_face=chosen.require_face, encoding=encoding), hooks=hooks)
     if chosen.report:
         _write_text(chosen.report, json.dumps(report.as_dict(), indent=1))
     print(f"{report.output}: {report.seconds:.2f} s, {report.frames} frames, {report.dubbed} dubbed, {report.passed} as they were")

@@ -18,7 +18,7 @@ from .compositing import Blending
 from .errors import FaceError, LipSyncError
 from .faces import FaceBackend, FaceRule, choose
 from .generators import create_generator
-from .media import Encoding, FrameView, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan
+from .media import FPS, Encoding, FrameView, HeldSource, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan
 from .passages import bypassed, check_passages
 from .stages import FaceOptions, Work, changes, row_of, work_of
 from .threads import Background, Prefetch
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SILENCE = ("close", "keep", "generate")
+EXTEND = ("off", "hold")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class DubOptions:
     """Seconds of the video to skip."""
     duration: float | None = None
     """Seconds of the video to dub; None = to the end."""
+    extend_video: str = "off"
+    """Speech that is longer than the picture: 'off' (the result ends with the picture) or 'hold' (its last frame stays)."""
+    fps: float = FPS
+    """Frames a second of a photo, which is held in any case."""
     audio_start: float = 0.0
     """Seconds of the audio to skip."""
     bypass: Sequence[tuple[float, float]] = ()
@@ -88,6 +93,10 @@ class DubOptions:
                                "--audio-start.")
         if self.generator_options and not isinstance(self.generator, (str, Path)):
             raise LipSyncError("A generator that is set up already takes no options: give them where it is set up.")
+        if self.extend_video not in EXTEND:
+            raise LipSyncError(f"{self.extend_video!r} is no way to extend a video: use {' or '.join(EXTEND)}.")
+        if not 1 <= self.fps <= 240:
+            raise LipSyncError(f"{self.fps:g} frames a second are out of range: use 1 to 240.")
         check_passages(self.bypass)
         self.blending.check()
         self.faces().check()
@@ -118,10 +127,11 @@ class DubReport:
 
 def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path | str, options: DubOptions | None = None, *,
         hooks: Hooks | None = None, **changes: Any) -> DubReport:
-    """Dub `video` (a file, or one that is open for reading) with `audio` (a file, or `Speech`) into the file `output`.
+    """Dub `video` (a file, or one that is open for reading; a photo too) with `audio` (a file, or `Speech`) into the file `output`.
 
     Options come as `DubOptions`, or one by one as keywords (`strength=1.2, face="all"`). Where the audio is shorter than the
-    video or longer, the shorter one decides. Frames without a usable face are the source's own, bit for bit before encoding.
+    video or longer, the shorter one decides, unless `extend_video` says otherwise; a photo lasts as long as the audio. Frames
+    without a usable face are the source's own, bit for bit before encoding.
     Memory does not grow with the clip. Raises `LipSyncError` and its kinds; the output appears whole or not at all.
     """
     options = dataclasses.replace(options or DubOptions(), **changes)
@@ -139,6 +149,8 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path |
         generator = with_restorer(generator, options.restore, options.restore_strength)
     source = VideoSource(video, start=options.start, duration=options.duration)
     speech = audio if isinstance(audio, Speech) else load_speech(audio, start=options.audio_start)
+    if source.info.still or options.extend_video == "hold":
+        source = HeldSource(video, speech.duration, start=options.start, duration=options.duration, fps=options.fps)
     check_target(output, given)
     plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
     backend = options.faces().create()
@@ -239,7 +251,8 @@ def _tell_lengths(analysis: Analysis, speech: Speech, hooks: Hooks) -> None:
     if not analysis.complete:
         hooks.warn(f"The audio is the shorter one: the result ends with it, at {spoken:.2f} s.")
     elif spoken > analysis.end + float(Fraction(1, 10)):
-        hooks.warn(f"The video is the shorter one: of {spoken:.2f} s of audio the first {analysis.end:.2f} s are used.")
+        hooks.warn(f"The video is the shorter one: of {spoken:.2f} s of audio the first {analysis.end:.2f} s are used "
+                   "(extend-video hold would keep the last picture for the rest).")
 
 
 def _collecting(hooks: Hooks) -> tuple[Hooks, list[str]]:

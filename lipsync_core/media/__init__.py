@@ -2,9 +2,10 @@
 
 from .batch import FrameBatch
 from .encoding import Encoding, plan
+from .held import FPS, HeldSource
 from .pixels import FrameView, own_frame
 from .source import SourceFrame, VideoInfo, VideoSource, open_media
 from .writer import VideoWriter, check_target
 
-__all__ = ["Encoding", "FrameBatch", "FrameView", "SourceFrame", "VideoInfo", "VideoSource", "VideoWriter", "check_target", "open_media",
-           "own_frame", "plan"]
+__all__ = ["FPS", "Encoding", "FrameBatch", "FrameView", "HeldSource", "SourceFrame", "VideoInfo", "VideoSource", "VideoWriter",
+           "check_target", "open_media", "own_frame", "plan"]

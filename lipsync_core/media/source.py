@@ -43,6 +43,8 @@ class VideoInfo:
     duration: float
     """Seconds, an estimate; 0 = unknown."""
     codec: str
+    still: bool = False
+    """A photo: a file of one picture, without a clock of its own."""
 
     @property
     def display_size(self) -> tuple[int, int]:
@@ -203,4 +205,4 @@ def _describe(container: av.container.InputContainer, stream: av.video.stream.Vi
         rotation=rotation, sample_aspect_ratio=Fraction(aspect) or Fraction(1),
         color_primaries=int(frame.color_primaries), color_trc=int(frame.color_trc), colorspace=int(frame.colorspace),
         color_range=int(frame.color_range), frames=stream.frames or round(duration * rate), duration=duration,
-        codec=stream.codec_context.name)
+        codec=stream.codec_context.name, still=container.format.name == "image2" or container.format.name.endswith("_pipe"))
