@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from .pixels import copied
 from .source import SourceFrame, VideoInfo, VideoSource
 
 FPS = 25.0
@@ -36,19 +37,20 @@ class HeldSource(VideoSource):
             self.info = _shown(self.info, fps)
 
     def frames(self, threads: int = 0) -> Iterator[SourceFrame]:
-        """Decoded anew by each call, like the source's; frames that are held are one and the same."""
-        item, step = None, 1 / self.info.frame_rate
+        """Decoded anew by each call, like the source's; a held frame is a copy, so that each may be painted on."""
+        last, step = None, 1 / self.info.frame_rate
         for item in super().frames(threads):
-            if self.info.still:
-                item = dataclasses.replace(item, frame=_as_video(item.frame, self.info))
-            yield item
-        if item is None:
+            if last is not None:
+                yield last
+            last = dataclasses.replace(item, frame=_as_video(item.frame, self.info)) if self.info.still else item
+        if last is None:
             return
-        held = 1
-        while item.time + held * step < self.seconds:
-            time = item.time + held * step
-            yield SourceFrame(item.index + held, time, max(item.pts + held, round(time / self.info.time_base)), item.frame)
+        kept, held = last.frame, 0                                    # whoever is given a frame may paint on it
+        yield dataclasses.replace(last, frame=copied(kept))
+        while last.time + (held + 1) * step < self.seconds:
             held += 1
+            time = last.time + held * step
+            yield SourceFrame(last.index + held, time, max(last.pts + held, round(time / self.info.time_base)), copied(kept))
 
     @property
     def frame_count(self) -> int:
@@ -68,5 +70,6 @@ def _as_video(photo: av.VideoFrame, info: VideoInfo) -> av.VideoFrame:
     pixels = np.ascontiguousarray(photo.to_ndarray(format="rgb24")[:info.height, :info.width])
     frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
         format=info.pix_fmt, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+    frame.pts, frame.time_base = 0, info.time_base
     frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range = _BT709, _BT709, _BT709, _LIMITED
     return frame

@@ -29,6 +29,13 @@ def own_frame(frame: av.VideoFrame) -> av.VideoFrame:
     if hasattr(frame, "make_writable"):
         frame.make_writable()
         return frame
+    return copied(frame)
+
+
+def copied(frame: av.VideoFrame) -> av.VideoFrame:
+    """Another frame with the same content; what `own_frame` makes of the one leaves the other as it is."""
+    if layout_of(frame.format.name) is None:
+        return frame                                                  # never written to: `own_frame` converts it
     copy = av.VideoFrame(frame.width, frame.height, frame.format.name)
     for source, target in zip(frame.planes, copy.planes):
         rows = min(source.height, target.height)

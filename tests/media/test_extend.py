@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import soundfile
 
 from lipsync_core import DubOptions, Encoding, dub
 from lipsync_core.cli import main
@@ -69,10 +70,22 @@ def test_the_last_frame_is_held(face_clip: Path, babble_file: Path, tmp_path: Pa
     assert [item.time for item in VideoSource(result).frames()] == [Fraction(i, 25) for i in range(75)]
 
 
+def test_each_held_frame_is_painted_on_the_source_and_not_on_the_last_one(face_clip: Path, astronaut: np.ndarray, tmp_path: Path) -> None:
+    """A mouth that is shut all the time is the same in all of them, once it has come to rest."""
+    soundfile.write(tmp_path / "still.wav", np.zeros(round(16_000 * SECONDS), np.float32), 16_000)
+    photo = write_photo(tmp_path / "photo.png", astronaut[:300, 60:380])
+    for source in (face_clip, photo):
+        result = tmp_path / f"{source.stem}.mp4"
+        report = dub(source, tmp_path / "still.wav", result, LOSSLESS, extend_video="hold", silence="close")
+        shown = pictures(result)[60:]
+        assert report.dubbed == 75 and np.abs(shown - shown[0]).max() < 8, source
+
+
 def test_a_part_is_held_from_where_it_ends(face_clip: Path) -> None:
     part = HeldSource(face_clip, 1.0, start=0.4, duration=0.4)
     frames = list(part.frames())
-    assert len(frames) == part.frame_count == 25 and frames[9].frame is frames[24].frame is not frames[8].frame
+    shown = [FrameView(item.frame).region((0, 0, 320, 320)) for item in frames]
+    assert len(frames) == part.frame_count == 25 and (np.stack(shown[9:]) == shown[9]).all() and (shown[8] != shown[9]).any()
     assert len(list(HeldSource(face_clip, 0.5).frames())) == 50                         # what is longer already stays as it is
 
 
