@@ -59,3 +59,9 @@ def sounded(pictures: Path, samples: np.ndarray | None, file: Path, begin: float
                 target.mux(track.encode(frame))
             target.mux(track.encode(None))
     return file
+
+
+def pictures(file: Path) -> np.ndarray:
+    """All frames of a video, RGB float32 (n, h, w, 3)."""
+    with av.open(str(file)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.float32)

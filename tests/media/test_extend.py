@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import soundfile
+from helpers import pictures
 
 from lipsync_core import DubOptions, Encoding, dub
 from lipsync_core.cli import main
@@ -19,12 +20,6 @@ from lipsync_core.types import Hooks
 LOSSLESS = DubOptions(encoding=Encoding(lossless=True, preset="ultrafast"), silence="generate")
 SECONDS = 3.0
 """Of speech; `face_clip` has two."""
-
-
-def pictures(file: Path) -> np.ndarray:
-    source = VideoSource(file)
-    width, height = source.size
-    return np.stack([FrameView(item.frame).region((0, 0, width, height)) for item in source.frames()])
 
 
 def write_photo(file: Path, image: np.ndarray) -> Path:

@@ -7,18 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import pictures
 
 from lipsync_core import DubOptions, Encoding, dub
 from lipsync_core.cli import main
 from lipsync_core.errors import LipSyncError
-from lipsync_core.media import FrameView, VideoSource
 from lipsync_core.passages import RAMP, effect, read_passages
 
 LOSSLESS = DubOptions(encoding=Encoding(lossless=True, preset="ultrafast"), silence="generate")
-
-
-def pictures(file: Path) -> np.ndarray:
-    return np.stack([FrameView(item.frame).region((0, 0, 320, 320)) for item in VideoSource(file).frames()])
 
 
 def changed(one: Path, other: Path) -> np.ndarray:
