@@ -49,7 +49,7 @@ def test_a_passage_is_the_sources_own(face_clip: Path, babble_file: Path, tmp_pa
     report = dub(face_clip, babble_file, passed, LOSSLESS, bypass=[(0.8, 1.4)])
     times = np.arange(report.frames) / 25
     within, far = (times >= 0.8) & (times <= 1.4), (times < 0.8 - RAMP - 0.01) | (times > 1.4 + RAMP + 0.01)
-    assert (changed(face_clip, passed)[within] == 0).all() and (changed(plain, passed)[far] == 0).all()
+    assert (changed(face_clip, passed)[within] == 0).all() and (changed(plain, passed)[far] < 0.01).all()
     assert (changed(face_clip, passed)[far] > 0).mean() > 0.7 and report.passed >= within.sum()
 
 
