@@ -1,0 +1,104 @@
+"""Who speaks in the source: lips against sound. The lips are what the built-in ear hears in the demo's sentence, with mistakes put in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from lipsync_core.demo import SPEECH
+from lipsync_core.generators.morph.articulation import NetArticulation
+from lipsync_core.speaking import RATE, Turns, turns
+from lipsync_core.types import SPEECH_RATE, FaceTrack
+
+HALF = 3.0
+"""Seconds of each turn."""
+
+
+@pytest.fixture(scope="module")
+def ear() -> NetArticulation:
+    return NetArticulation()
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    """Six seconds of speech, 16 kHz."""
+    speech, rate = soundfile.read(SPEECH, dtype="float32")
+    assert rate == SPEECH_RATE
+    return np.resize(speech, round(2 * HALF * rate)).astype(np.float32)
+
+
+def times(first: float = 0.0, end: float = 2 * HALF) -> np.ndarray:
+    return np.arange(round(first * 25), round(end * 25)) / 25
+
+
+def track(number: int, opening: np.ndarray, at: np.ndarray) -> FaceTrack:
+    """A face of 100 pixels between the eyes whose lips are `opening` (n,), outer-eye distances, apart at times `at`."""
+    points = np.tile(np.random.default_rng(number).uniform(0, 100, (1, 68, 2)), (len(at), 1, 1))
+    points[:, 36], points[:, 45] = (0, 0), (100, 0)
+    points[:, 62] = (50, 60)
+    points[:, 66] = np.stack([np.full(len(at), 50), 60 + 100 * np.maximum(opening, 0)], 1)
+    boxes = np.concatenate([points.min(1), points.max(1)], 1)
+    ones = np.ones(len(at), np.float32)
+    return FaceTrack(np.rint(at * 25).astype(int), at, boxes.astype(np.float32), points.astype(np.float32), ones,
+                     np.zeros((len(at), 3), np.float32), ones, number)
+
+
+def lips(heard: np.ndarray, seed: int) -> np.ndarray:
+    """True to the sound but for noise, as landmarks are."""
+    return 0.15 * heard + np.random.default_rng(seed).normal(0, 0.008, len(heard))
+
+
+def right(said: Turns, truth: np.ndarray) -> float:
+    """Share of the voiced moments."""
+    count = min(len(truth), len(said.speaker))
+    voiced = said.voiced[:count]
+    return float((said.speaker[:count] == truth[:count])[voiced].mean())
+
+
+@pytest.mark.parametrize("other", ["still", "talking", "seen elsewhere"])
+def test_two_people_in_turn(other: str, sound: np.ndarray, ear: NetArticulation) -> None:
+    """First the one, then the other; who does not speak is still, says something else, or is not in the picture."""
+    at = times()
+    heard = ear(sound, at).opening
+    first = at < HALF
+    babble = ear(np.roll(sound, 40_000)[::-1].copy(), at).opening
+    idle = {"still": np.zeros(len(at)), "talking": babble, "seen elsewhere": heard}[other]
+    people = [track(0, lips(np.where(first, heard, idle), 1), at), track(1, lips(np.where(first, idle, heard), 2), at)]
+    if other == "seen elsewhere":
+        people = [track(0, lips(heard, 1)[first], at[first]), track(1, lips(heard, 2)[~first], at[~first])]
+    said = turns(people, sound, articulation=ear)
+    assert right(said, np.where(first, 0, 1)) > 0.9
+    spans = said.spans()
+    assert [person for *_, person in spans] == [0, 1] and abs(spans[0][1] - HALF) < 0.5
+    assert said.speaks(0, 1.0) and said.speaks(1, 5.0) and not said.speaks(1, 1.0)
+    assert said.speaks(1, 60.0)                                       # after the sound: the last one keeps the word
+
+
+def test_a_person_may_have_several_tracks(sound: np.ndarray, ear: NetArticulation) -> None:
+    at = times()
+    heard = ear(sound, at).opening
+    parts = [track(i, lips(heard, i)[part], at[part]) for i, part in enumerate((at < 2, (at >= 2) & (at < 4), at >= 4))]
+    said = turns(parts, sound, people=[[0, 2], [1]], articulation=ear)
+    assert right(said, np.where((at >= 2) & (at < 4), 1, 0)) > 0.9
+
+
+def test_somebody_unseen_speaks(sound: np.ndarray, ear: NetArticulation) -> None:
+    """The only face in the picture keeps its lips still."""
+    said = turns([track(0, lips(np.zeros(150), 1), times())], sound, articulation=ear)
+    assert right(said, np.full(150, -1)) > 0.9 and not any(said.speaks(0, t) for t in (1.0, 3.0, 5.0))
+
+
+def test_in_silence_the_last_speaker_goes_on(sound: np.ndarray, ear: NetArticulation) -> None:
+    quiet = sound.copy()
+    quiet[round(2.5 * SPEECH_RATE):] = 0
+    at = times()
+    heard = ear(quiet, at).opening
+    said = turns([track(0, lips(heard, 1), at), track(1, lips(np.zeros(len(at)), 2), at)], quiet, articulation=ear)
+    assert [person for *_, person in said.spans()] == [0] and said.speaks(0, 5.5)
+
+
+def test_no_sound_and_nobody(sound: np.ndarray, ear: NetArticulation) -> None:
+    silent = turns([track(0, lips(np.zeros(150), 1), times())], np.zeros(len(sound), np.float32), articulation=ear)
+    assert not silent.voiced.any() and len(silent.speaker) == round(2 * HALF * RATE) + 1
+    assert turns([], sound, articulation=ear).spans() == [] and turns([], np.zeros(0, np.float32), articulation=ear).spans() == []
