@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -69,12 +69,23 @@ class AudioOriginal:
     Exactly one of `path` and `waveform` is set. `start` and `duration` (seconds, None = to the end) are the part to use.
     """
 
-    path: Path | None = None
+    path: Path | BinaryIO | None = None
     waveform: np.ndarray | None = None
     """float32 (channels, samples), -1..1, at `sample_rate`."""
     sample_rate: int = 0
     start: float = 0.0
     duration: float | None = None
+
+
+class SoundBlocks(Protocol):
+    """A sound that is made as it is read, for muxing."""
+
+    sample_rate: int
+    channels: int
+    """1 or 2."""
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All of it in order, anew by each call: float32 (channels, n), -1..1."""
 
 
 @dataclass(frozen=True)

@@ -4,31 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
 from ..errors import MediaError
-from ..files import check_file
+from ..files import check_file, own_reader
 from ..types import SPEECH_RATE, AudioOriginal, Speech
 
 
-def load_speech(path: Path | str, *, start: float = 0.0, duration: float | None = None, channel: str | int = "mix") -> Speech:
+def load_speech(path: Path | str | BinaryIO, *, start: float = 0.0, duration: float | None = None, channel: str | int = "mix") -> Speech:
     """Read, mix down (or take one `channel`, from 0) and resample to 16 kHz; block by block, so that an hour fits.
 
     `start` and `duration` in seconds. The file itself stays named in `Speech.original` for muxing.
     Raises `MediaError`: no such file, a folder, not media, no sound track, no such channel, nothing to hear in the window.
     """
-    path = Path(path)
-    check_file(path, "audio")
+    path = _checked(path)
     try:
         samples = _collect(_soundfile_blocks(path), start, duration, channel, path)
     except soundfile.LibsndfileError:
         samples = _collect(_av_blocks(path), start, duration, channel, path)
     if not len(samples):
-        raise MediaError(f"{path} holds no sound{_window(start, duration)}: give a recording with speech in it.")
+        raise MediaError(f"{_name(path)} holds no sound{_window(start, duration)}: give a recording with speech in it.")
     return Speech(samples, AudioOriginal(path=path, start=start, duration=duration))
+
+
+def sound_blocks(file: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
+    """Any sound file, or the sound of any video, block by block: float32 (n, channels), and the rate. Raises `MediaError`."""
+    file, begun = _checked(file), False
+    try:
+        for block, rate in _soundfile_blocks(file):
+            begun = True
+            yield _clean(block), rate
+        return
+    except soundfile.LibsndfileError:
+        if begun:                                                     # damaged from here on
+            return
+    for block, rate in _av_blocks(file):
+        yield _clean(block), rate
+
+
+def _checked(file: Path | str | BinaryIO) -> Path | BinaryIO:
+    """A path that is there, or what is open for reading: a reader of its own, since somebody else reads it too."""
+    if isinstance(file, (str, Path)):
+        check_file(Path(file), "audio")
+        return Path(file)
+    return own_reader(file)
+
+
+def _name(file: object) -> str:
+    return str(file) if isinstance(file, Path) else "The given video"
 
 
 def speech_from_samples(waveform: np.ndarray, rate: int, channel: str | int = "mix") -> Speech:
@@ -101,7 +128,7 @@ def _clean(block: np.ndarray) -> np.ndarray:
 
 
 def _collect(blocks: Iterator[tuple[np.ndarray, int]], start: float, duration: float | None, channel: str | int,
-             path: Path) -> np.ndarray:
+             path: Path | BinaryIO) -> np.ndarray:
     """Blocks ((n, channels) float32, rate) -> float32 (m,) at 16 kHz of the window."""
     resampler: soxr.ResampleStream | None = None
     position, parts = 0, []
@@ -113,7 +140,7 @@ def _collect(blocks: Iterator[tuple[np.ndarray, int]], start: float, duration: f
         high = len(block) if end is None else min(len(block), end - position)
         position += len(block)
         if high > low:
-            parts.append(resampler.resample_chunk(_clean(_mono(block[low:high], channel, path))))
+            parts.append(resampler.resample_chunk(_clean(_mono(block[low:high], channel, _name(path)))))
         if end is not None and position >= end:
             break
     if resampler is None:
@@ -122,25 +149,27 @@ def _collect(blocks: Iterator[tuple[np.ndarray, int]], start: float, duration: f
     return np.concatenate(parts).astype(np.float32)
 
 
-def _soundfile_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    with soundfile.SoundFile(str(path)) as file:
+def _soundfile_blocks(path: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
+    with soundfile.SoundFile(str(path) if isinstance(path, Path) else path) as file:
         for block in file.blocks(blocksize=10 * file.samplerate, dtype="float32", always_2d=True):
             yield block, file.samplerate
 
 
-def _av_blocks(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+def _av_blocks(path: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
     import av
     from av.error import FFmpegError
 
     try:
-        container = av.open(str(path), mode="r", metadata_errors="ignore")
+        if not isinstance(path, Path):
+            path.seek(0)
+        container = av.open(str(path) if isinstance(path, Path) else path, mode="r", metadata_errors="ignore")
     except (FFmpegError, OSError) as error:
         reason = str(getattr(error, "strerror", None) or error).splitlines()[0].rstrip(".")
-        raise MediaError(f"{path} can't be read as audio ({reason}): it is damaged, incomplete, or not a media file.") from error
+        raise MediaError(f"{_name(path)} can't be read as audio ({reason}): it is damaged, incomplete, or not a media file.") from error
     with container:
         streams = [s for s in container.streams.audio if s.codec_context is not None]
         if not streams:
-            raise MediaError(f"{path} has no sound track: give a file with speech.")
+            raise MediaError(f"{_name(path)} has no sound track: give a file with speech.")
         rate = streams[0].codec_context.sample_rate
         resampler = av.AudioResampler(format="fltp", layout=streams[0].codec_context.layout.name, rate=rate)
         for packet in container.demux(streams[0]):

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
 from av.error import FFmpegError
 
 from ..errors import MediaError, OutputError
-from ..types import AudioOriginal
+from ..files import own_reader
+from ..types import AudioOriginal, SoundBlocks
 from .source import open_media
 
 log = logging.getLogger(__name__)
 
+_DEFAULT = 1
+"""FFmpeg's AV_DISPOSITION_DEFAULT: the track that players begin with."""
 _MP4 = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 _PCM = {f"pcm_{kind}" for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f64le", "u8")}
 _COPY = {".mp4": _MP4, ".m4v": _MP4, ".mov": {"aac", "mp3", "ac3", "eac3", "alac"} | _PCM, ".webm": {"opus", "vorbis"},
@@ -37,36 +42,45 @@ class AudioTrack:
     ends on the sample. With `copy=False` nothing is copied. Raises `MediaError` (the input), `OutputError` (no encoder).
     """
 
-    def __init__(self, original: AudioOriginal, output: av.container.OutputContainer, suffix: str, *, copy: bool = True) -> None:
+    def __init__(self, original: AudioOriginal | SoundBlocks, output: av.container.OutputContainer, suffix: str, *,
+                 copy: bool = True) -> None:
         self.copied = False
         """Whether the packets are the input's own."""
         self._output, self._suffix = output, suffix
-        self._limit = None if original.duration is None else Fraction(original.duration)
-        self._pending: tuple[Fraction, list[av.Packet]] | None = None
+        self._limit: Fraction | None = None
         self._input: av.container.InputContainer | None = None
-        self._name = str(original.path) if original.path is not None else "the given audio"
+        self._pending: tuple[Fraction, list[av.Packet]] | None = None
+        if not isinstance(original, AudioOriginal):
+            layout = _LAYOUTS[original.channels]
+            self.stream = _encoder(output, suffix, original.sample_rate, layout, "")
+            frames = (frame for block in original.blocks() for frame in _frames(block, original.sample_rate, layout))
+            self._packets: Iterator[tuple[Fraction, list[av.Packet]]] = self._encoded(frames)
+            return
+        self._limit = None if original.duration is None else Fraction(original.duration)
+        self._name = str(original.path) if isinstance(original.path, Path) else "the given audio"
         start = max(Fraction(0), Fraction(original.start))
         if original.path is None:
             rate = original.sample_rate
             blocks, layout = _blocks(np.atleast_2d(np.asarray(original.waveform, np.float32)), rate, start)
             self.stream = _encoder(output, suffix, rate, layout, "")
-            self._packets: Iterator[tuple[Fraction, list[av.Packet]]] = self._encoded(blocks)
+            self._packets = self._encoded(blocks)
             return
-        self._input = open_media(original.path, "audio")
+        file = original.path if isinstance(original.path, (str, Path)) else own_reader(original.path)
+        first = _first_frame(file)
+        self._input = open_media(file, "audio")
         try:
-            self._packets = self._from_file(start, copy)
+            self._packets = self._from_file(start, copy, first)
         except BaseException:
             self._input.close()
             raise
 
-    def _from_file(self, start: Fraction, copy: bool) -> Iterator[tuple[Fraction, list[av.Packet]]]:
+    def _from_file(self, start: Fraction, copy: bool, first: av.AudioFrame | None) -> Iterator[tuple[Fraction, list[av.Packet]]]:
         streams = [s for s in self._input.streams.audio if s.codec_context is not None]
         if not streams:
             raise MediaError(f"{self._name} has no sound track: give a file with speech.")
         stream = streams[0]
         context = stream.codec_context
         name = _codec_name(context)
-        first = _first_frame(self._name)
         if first is None:
             raise MediaError(f"{self._name} has a sound track that can't be decoded: convert it to WAV.")
         if copy and name in _COPY.get(self._suffix, ()):
@@ -98,6 +112,19 @@ class AudioTrack:
             self._pending = None
             for packet in packets:
                 self._output.mux(packet)
+
+    def label(self, title: str, language: str = "", default: bool = True) -> None:
+        """Name the track for players' menus, in its container's own way. Before the first packet."""
+        self.stream.metadata.update({"title": title, "handler_name": title})
+        if language:
+            self.stream.metadata["language"] = language
+        if hasattr(self.stream, "disposition"):
+            self.stream.disposition = _DEFAULT if default else 0
+
+    @property
+    def language(self) -> str:
+        """What the input says its sound is in; '' where it says nothing."""
+        return self._input.streams.audio[0].metadata.get("language", "") if self._input is not None else ""
 
     def close(self) -> None:
         """Let go of the input file."""
@@ -214,11 +241,12 @@ def _codec_name(context: av.audio.codeccontext.AudioCodecContext) -> str:
     return {"mp3float": "mp3", "mp2float": "mp2", "libopus": "opus", "libvorbis": "vorbis", "dca": "dts"}.get(name, name)
 
 
-def _first_frame(path: str) -> av.AudioFrame | None:
+def _first_frame(path: Path | str | BinaryIO) -> av.AudioFrame | None:
     """The first frame that the decoder gives: its time is where the sound starts, behind the codec's priming."""
     with open_media(path, "audio") as container:
+        stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
         try:
-            for packet in container.demux(next(s for s in container.streams.audio if s.codec_context is not None)):
+            for packet in container.demux(stream) if stream is not None else ():
                 try:
                     for frame in packet.decode():
                         return frame
@@ -274,15 +302,16 @@ def _encoder(output: av.container.OutputContainer, suffix: str, rate: int, layou
 
 def _blocks(waveform: np.ndarray, rate: int, start: Fraction) -> tuple[Iterator[av.AudioFrame], str]:
     """A host's samples (channels, n) as frames, and their layout; odd channel counts are mixed to stereo."""
-    layout = _LAYOUTS.get(len(waveform))
-    mixed = layout is None
+    layout, part = _LAYOUTS.get(len(waveform)), waveform[:, round(start * rate):]
+    if layout is None:
+        part = np.repeat(part.mean(0, keepdims=True), 2, 0)
+    return _frames(part, rate, layout or "stereo"), layout or "stereo"
 
-    def frames() -> Iterator[av.AudioFrame]:
-        for at in range(round(start * rate), waveform.shape[1], _BLOCK):
-            block = np.nan_to_num(waveform[:, at:at + _BLOCK], nan=0.0)
-            block = np.repeat(block.mean(0, keepdims=True), 2, 0) if mixed else block
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(np.clip(block, -1, 1)), format="fltp", layout=layout or "stereo")
-            frame.sample_rate = rate
-            yield frame
 
-    return frames(), layout or "stereo"
+def _frames(samples: np.ndarray, rate: int, layout: str) -> Iterator[av.AudioFrame]:
+    """Samples (channels, n), -1..1, as frames of `_BLOCK`."""
+    for at in range(0, samples.shape[1], _BLOCK):
+        block = np.clip(np.nan_to_num(samples[:, at:at + _BLOCK], nan=0.0), -1, 1)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block, np.float32), format="fltp", layout=layout)
+        frame.sample_rate = rate
+        yield frame

@@ -21,7 +21,26 @@ _BT709, _LIMITED = 1, 1
 """FFmpeg's numbers for the colours that players expect of a video."""
 
 
-class HeldSource(VideoSource):
+class LongerSource(VideoSource):
+    """A video that goes on until `seconds`, in steps of its frame rate. Raises `MediaError` as `VideoSource` does."""
+
+    def __init__(self, file: Path | str | BinaryIO, seconds: float, *, start: float = 0, duration: float | None = None) -> None:
+        super().__init__(file, start=start, duration=duration)
+        self.seconds = seconds
+
+    def _further(self, last: SourceFrame) -> Iterator[tuple[int, Fraction, int]]:
+        """Index, time and timestamp of the frames that follow the source's last one."""
+        step, count = 1 / self.info.frame_rate, 1
+        while (time := last.time + count * step) < self.seconds:
+            yield last.index + count, time, max(last.pts + count, round(time / self.info.time_base))
+            count += 1
+
+    @property
+    def frame_count(self) -> int:
+        return max(super().frame_count, round(self.seconds * float(self.info.frame_rate)))
+
+
+class HeldSource(LongerSource):
     """A video whose last frame stays until `seconds`, or a photo that is shown for `seconds` at `fps` frames a second.
 
     What is held is one decoded frame, however long. A photo becomes what every player shows, 8-bit 4:2:0 in BT.709 with even sides (an
@@ -30,31 +49,24 @@ class HeldSource(VideoSource):
 
     def __init__(self, file: Path | str | BinaryIO, seconds: float, *, start: float = 0, duration: float | None = None,
                  fps: float = FPS) -> None:
-        super().__init__(file, start=start, duration=duration)
-        self.seconds = seconds
+        super().__init__(file, seconds, start=start, duration=duration)
         if self.info.still:
             self.start, self.duration = Fraction(0), None             # a photo has no passages
             self.info = _shown(self.info, fps)
 
     def frames(self, threads: int = 0) -> Iterator[SourceFrame]:
         """Decoded anew by each call, like the source's; a held frame is a copy, so that each may be painted on."""
-        last, step = None, 1 / self.info.frame_rate
+        last = None
         for item in super().frames(threads):
             if last is not None:
                 yield last
             last = dataclasses.replace(item, frame=_as_video(item.frame, self.info)) if self.info.still else item
         if last is None:
             return
-        kept, held = last.frame, 0                                    # whoever is given a frame may paint on it
+        kept = last.frame                                             # whoever is given a frame may paint on it
         yield dataclasses.replace(last, frame=copied(kept))
-        while last.time + (held + 1) * step < self.seconds:
-            held += 1
-            time = last.time + held * step
-            yield SourceFrame(last.index + held, time, max(last.pts + held, round(time / self.info.time_base)), copied(kept))
-
-    @property
-    def frame_count(self) -> int:
-        return max(super().frame_count, round(self.seconds * float(self.info.frame_rate)))
+        for index, time, pts in self._further(last):
+            yield SourceFrame(index, time, pts, copied(kept))
 
 
 def _shown(info: VideoInfo, fps: float) -> VideoInfo:

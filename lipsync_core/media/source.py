@@ -102,6 +102,8 @@ class VideoSource:
         self.duration = None if not duration else Fraction(duration).limit_denominator(1_000_000)
         self.damaged = 0
         """Packets that could not be decoded in the last reading."""
+        self.origin = 0
+        """Timestamp of frame 0 in the file, units of `VideoInfo.time_base`, once it was read."""
         with open_media(file) as container:
             stream = self._stream(container)
             first = next(self._decode(container, stream), None)
@@ -135,6 +137,14 @@ class VideoSource:
             except FFmpegError:
                 self.damaged += 1
 
+    def _timed(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames with timestamps that ascend, whatever the file says."""
+        step, last = max(1, round(1 / (self.info.frame_rate * self.info.time_base))), None
+        for frame in self._decode(container, stream):
+            pts = frame.pts if frame.pts is not None else (0 if last is None else last + step)
+            last = pts if last is None or pts > last else last + 1
+            yield last, frame
+
     def frames(self, threads: int = 0) -> Iterator[SourceFrame]:
         """The frames of the window in order, decoded anew by each call. `threads` 0 = as many as the decoder likes."""
         with open_media(self.file) as container:
@@ -143,20 +153,16 @@ class VideoSource:
             if threads:
                 stream.codec_context.thread_count = threads
             base = self.info.time_base
-            zero = stream.start_time if stream.start_time is not None else None
+            zero = stream.start_time or 0
             if self.start > 0:
-                zero = zero or 0
                 container.seek(int(self.start / base) + zero, stream=stream, backward=True)
-            step = max(1, round(1 / (self.info.frame_rate * base)))
-            origin, last, index = None, None, 0
-            for frame in self._decode(container, stream):
-                pts = frame.pts if frame.pts is not None else (0 if last is None else last + step)
-                if last is not None and pts <= last:
-                    pts = last + 1
+            origin: int | None = None
+            index = 0
+            for pts, frame in self._timed(container, stream):
                 if self.start > 0 and (pts - zero) * base < self.start:
                     continue
-                last = pts
-                origin = pts if origin is None else origin
+                if origin is None:
+                    self.origin = origin = pts
                 time = (pts - origin) * base
                 if self.duration is not None and time >= self.duration:
                     return

@@ -14,11 +14,15 @@ from av.error import FFmpegError
 from av.video.frame import PictureType
 
 from ..errors import LipSyncError, OutputError
-from ..types import AudioOriginal
+from ..types import AudioOriginal, SoundBlocks
 from .audio_mux import AudioTrack
+from .carried import Carried, Origin
 from .encoding import Encoding, plan
 from .rotation import patch_rotation
 from .source import VideoInfo
+
+DUB, ORIGINAL = "Dub", "Original sound"
+"""What the sound tracks are called where there are two."""
 
 
 def check_target(target: Path, inputs: Sequence[Path]) -> None:
@@ -46,28 +50,44 @@ class VideoWriter:
     Use as a context manager. Raises `OutputError`.
     """
 
-    def __init__(self, target: Path, info: VideoInfo, encoding: Encoding, *, audio: AudioOriginal | None = None,
+    def __init__(self, target: Path, info: VideoInfo, encoding: Encoding, *, audio: AudioOriginal | SoundBlocks | None = None,
+                 second: AudioOriginal | None = None, carry: Origin | None = None,
                  warn: Callable[[str], None] = lambda sentence: None) -> None:
+        """`audio` is the sound, `second` another track beside it, the source's own; title, chapters and subtitles come from `carry`."""
         self.target, self.info = Path(target), info
         self._plan = plan(encoding, info, self.target, warn)
         self._partial = self.target.with_name(f".{self.target.stem}.{uuid.uuid4().hex[:8]}.partial{self.target.suffix}")
         self._rotated = False
         self._last: Fraction | None = None
-        self._audio: AudioTrack | None = None
+        self._beside: list[AudioTrack | Carried] = []
+        """What is muxed as the picture goes on."""
         try:
             self._container = av.open(str(self._partial), mode="w")
         except (FFmpegError, OSError) as error:
             raise OutputError(f"{self.target} can't be written ({_reason(error)}): choose another name or folder.") from error
         try:
             self._stream = self._add_stream()
-            if audio is not None:
-                self._audio = AudioTrack(audio, self._container, self.target.suffix.lower())
+            self._add_beside(audio, second, carry, warn)
         except BaseException as error:
             self._discard()
             if isinstance(error, LipSyncError) or not isinstance(error, (FFmpegError, ValueError, OSError)):
                 raise
             raise OutputError(f"{self._plan.encoder} can't be set up for {self.target.name} ({_reason(error)}): choose another "
                               f"--codec or container.") from error
+
+    def _add_beside(self, audio: AudioOriginal | SoundBlocks | None, second: AudioOriginal | None, carry: Origin | None,
+                    warn: Callable[[str], None]) -> None:
+        suffix = self.target.suffix.lower()
+        if audio is not None:
+            self._beside.append(AudioTrack(audio, self._container, suffix))
+        if second is not None:
+            track = AudioTrack(second, self._container, suffix)
+            if self._beside:
+                self._beside[0].label(DUB)
+            track.label(ORIGINAL, track.language, default=audio is None)
+            self._beside.append(track)
+        if carry is not None:
+            self._beside.append(Carried(carry, self._container, suffix, warn))
 
     def _add_stream(self) -> av.video.stream.VideoStream:
         info, chosen = self.info, self._plan
@@ -103,8 +123,8 @@ class VideoWriter:
             frame.pict_type = PictureType.NONE
             packets = self._stream.encode(frame)
             self._last = pts * self.info.time_base
-            if self._audio is not None and packets:
-                self._audio.advance(float(self._last))
+            for track in self._beside if packets else ():
+                track.advance(float(self._last))
             for packet in packets:
                 self._container.mux(packet)
         except (FFmpegError, OSError) as error:
@@ -118,10 +138,11 @@ class VideoWriter:
         try:
             for packet in self._stream.encode(None):
                 self._container.mux(packet)
-            if self._audio is not None and self._last is not None:
-                end = float(self._last + 1 / self.info.frame_rate)
-                self._audio.advance(float("inf"), end)
-                self._audio.close()
+            for track in self._beside:
+                if self._last is not None:
+                    end = float(self._last + 1 / self.info.frame_rate)
+                    track.advance(*((float("inf"), end) if isinstance(track, AudioTrack) else (end,)))
+                track.close()
             self._container.close()
             if self._partial.stat().st_size == 0:
                 raise OSError(0, "nothing was written")
@@ -135,8 +156,8 @@ class VideoWriter:
             raise self._failed(error) from error
 
     def _discard(self) -> None:
-        if self._audio is not None:
-            self._audio.close()
+        for track in self._beside:
+            track.close()
         try:
             self._container.close()
         except (FFmpegError, OSError, ValueError):

@@ -88,5 +88,5 @@ def test_the_default_ends_with_the_picture_and_names_the_way_out(face_clip: Path
     said: list[str] = []
     report = dub(face_clip, babble_file, tmp_path / "short.mp4", LOSSLESS, hooks=Hooks(warn=said.append), strength=0)
     assert report.frames == 50 and len(said) == 1 and "extend-video hold" in said[0]
-    with pytest.raises(LipSyncError, match="off or hold"):
+    with pytest.raises(LipSyncError, match="off, hold, forward, bounce"):
         DubOptions(extend_video="loop").check()

@@ -1,0 +1,221 @@
+"""A picture that goes on as long as the speech: its last seconds again and again, or backwards and forwards."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+
+from .held import FPS, HeldSource, LongerSource
+from .layouts import layout_of
+from .pixels import FrameView, own_frame
+from .source import SourceFrame, VideoSource, open_media
+
+EXTEND = ("off", "hold", "forward", "bounce")
+REVERSE = "reverse"
+"""NVIDIA's name for bounce."""
+TAIL = 5.0
+"""Seconds that are repeated, NVIDIA's own."""
+PIECE = 24 << 20
+"""Bytes of decoded frames that are held to hand them out backwards. A longer piece decodes less twice: a key frame comes every 250
+frames in most files, and each piece is decoded from the one before it."""
+LEAST = 4
+"""Frames of a piece at least, however large they are."""
+BLEND = 0.2
+"""Seconds over which the end of a round melts into the beginning of the next."""
+TINY = 32
+"""Longer side of the pictures that are compared to find a seam, pixels."""
+BEGINNING = 2.5
+"""Seconds from its beginning within which a clip that is repeated whole may be entered again."""
+
+
+class ExtendedSource(LongerSource):
+    """A video whose last `tail` seconds are shown again and again until `seconds`: 'forward', or 'bounce' (backwards, forwards, ...).
+
+    Frames are decoded again for every round, by seeking; backwards in pieces. What is kept is a timestamp a frame, and for 'forward' tiny
+    pictures of the tail, among which those are chosen between which the jump is least; the last frames of a round melt into it.
+    """
+
+    def __init__(self, file: Path | str | BinaryIO, seconds: float, how: str, *, tail: float = TAIL, start: float = 0,
+                 duration: float | None = None) -> None:
+        super().__init__(file, seconds, start=start, duration=duration)
+        self.how, self.tail = "bounce" if how == REVERSE else how, tail
+        self._first: int | None = None
+        """Number in the tail of the frame that a round of 'forward' begins with; known after the first reading."""
+
+    def frames(self, threads: int = 0) -> Iterator[SourceFrame]:
+        """Decoded anew by each call, like the source's."""
+        rate = float(self.info.frame_rate)
+        held = max(1, round(BLEND * rate)) if self.how == "forward" else 0
+        size = math.ceil(self.tail * rate) + 1 if math.isfinite(self.tail) else None
+        clock: deque[int] = deque(maxlen=size)
+        looks = _Looks(size, rate)
+        waiting: deque[SourceFrame] = deque()
+        last, plain = None, True
+        for item in super().frames(threads):
+            clock.append(self.origin + item.pts)
+            plain = plain and item.frame.pts == clock[-1]
+            if self.how == "forward" and self._first is None:
+                looks.add(FrameView(item.frame, self.info.rotation).thumbnail(TINY))
+            last = item
+            waiting.append(item)
+            if len(waiting) > held:
+                yield waiting.popleft()
+        if last is None:
+            return
+        if last.time + 1 / self.info.frame_rate >= self.seconds:
+            yield from waiting
+            return
+        times = list(clock)
+        with _Again(self, threads, plain) as again:
+            if self.how == "forward":
+                self._first = looks.seam() if self._first is None else self._first
+                ends = self._melted([item.frame for item in waiting], times, again)
+                for item, frame in zip(waiting, ends):
+                    yield SourceFrame(item.index, item.time, item.pts, frame)
+                rounds = self._forward(times, again, len(waiting))
+            else:
+                rounds = self._bounce(times, again)
+            for (index, time, pts), frame in zip(self._further(last), rounds):
+                yield SourceFrame(index, time, pts, frame)
+
+    def _bounce(self, times: Sequence[int], again: _Again) -> Iterator[av.VideoFrame]:
+        while True:
+            yield from again.backwards(times[:-1])
+            yield from again.read(times[1:] or times)
+
+    def _forward(self, times: Sequence[int], again: _Again, held: int) -> Iterator[av.VideoFrame]:
+        while True:
+            waiting: deque[av.VideoFrame] = deque()
+            for frame in again.read(times[self._first:]):
+                waiting.append(frame)
+                if len(waiting) > held:
+                    yield waiting.popleft()
+            yield from self._melted(list(waiting), times, again)
+
+    def _melted(self, ends: Sequence[av.VideoFrame], times: Sequence[int], again: _Again) -> list[av.VideoFrame]:
+        """The last frames of a round, each with more of what comes before the first one of the next."""
+        first = self._first or 0
+        lead = list(again.read(times[max(0, first - len(ends)):first])) if first else []
+        plain = len(ends) - len(lead)
+        shares = [(i + 1) / (len(lead) + 1) for i in range(len(lead))]
+        return [*ends[:plain], *(_mixed(*three) for three in zip(ends[plain:], lead, shares))]
+
+
+class _Looks:
+    """Tiny pictures of a tail, to find where it is entered again."""
+
+    def __init__(self, size: int | None, rate: float) -> None:
+        """`size` frames of tail at most; None: the whole clip, of which only the beginning and the end are kept."""
+        self._tail: deque[np.ndarray] = deque(maxlen=size or 3)
+        self._start: list[np.ndarray] | None = [] if size is None else None
+        self._room = max(3, round(BEGINNING * rate))
+
+    def add(self, picture: np.ndarray) -> None:
+        look = picture.astype(np.float32).mean(-1)
+        self._tail.append(look)
+        if self._start is not None and len(self._start) < self._room:
+            self._start.append(look)
+
+    def seam(self) -> int:
+        """Number in the tail of the frame that goes best after the last one: picture and movement differ least. In the tail's first half,
+        so that a round is not short."""
+        tail = list(self._tail)
+        places = self._start if self._start is not None else tail[:len(tail) // 2 + 1]
+        end, before = tail[-1], tail[max(-2, -len(tail))]
+        best, least = 0, float(np.abs(places[0] - end).mean())
+        for i in range(1, len(places)):
+            jump = np.abs(places[i - 1] - end).mean()
+            turn = np.abs((places[i] - places[i - 1]) - (end - before)).mean()
+            if jump + turn < least:
+                best, least = i, float(jump + turn)
+        return best
+
+
+class _Again:
+    """Frames of a source by their timestamps, from one container that is kept open."""
+
+    def __init__(self, source: VideoSource, threads: int, seekable: bool) -> None:
+        """`seekable`: the file's own timestamps are those that frames are asked for by."""
+        self._source, self._threads, self._seekable = source, threads, seekable
+        self._container: av.container.InputContainer | None = None
+        frame = source.info.width * source.info.height * av.VideoFormat(source.info.pix_fmt).padded_bits_per_pixel // 8
+        self._piece = max(LEAST, PIECE // max(frame, 1))
+
+    def __enter__(self) -> _Again:
+        self._open()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._container.close()
+
+    def _open(self) -> None:
+        if self._container is not None:
+            self._container.close()
+        self._container = open_media(self._source.file)
+        self._stream = self._source._stream(self._container)
+        self._stream.thread_type = "AUTO"
+        if self._threads:
+            self._stream.codec_context.thread_count = self._threads
+
+    def read(self, times: Sequence[int]) -> Iterator[av.VideoFrame]:
+        """The frames with timestamps from the first to the last of `times`."""
+        if not times:
+            return
+        if self._seekable:
+            self._container.seek(times[0], stream=self._stream, backward=True)
+            early = False
+            for pts, frame in self._source._timed(self._container, self._stream):
+                early = early or pts <= times[0]
+                if not early:
+                    break
+                if pts > times[-1]:
+                    return
+                if pts >= times[0]:
+                    yield frame
+            if early:
+                return
+            self._seekable = False                                    # no index, or timestamps that only counting gives
+        self._open()
+        for pts, frame in self._source._timed(self._container, self._stream):
+            if pts > times[-1]:
+                return
+            if pts >= times[0]:
+                yield frame
+
+    def backwards(self, times: Sequence[int]) -> Iterator[av.VideoFrame]:
+        """The frames of `times` from the last to the first."""
+        for end in range(len(times), 0, -self._piece):
+            piece = list(self.read(times[max(0, end - self._piece):end]))
+            while piece:
+                yield piece.pop()
+
+
+def _mixed(frame: av.VideoFrame, other: av.VideoFrame, share: float) -> av.VideoFrame:
+    """`frame` with `share` of `other`, in its own samples; as it is, where it has a format that is never written to."""
+    if layout_of(frame.format.name) is None:
+        return frame
+    target, source = FrameView(own_frame(frame)), FrameView(other)
+    for index in range(len(target.layout.components)):
+        mine, theirs = target.samples(index), source.samples(index)
+        shift = target.layout.shift
+        mixed = (1 - share) * (mine >> shift).astype(np.float32) + share * (theirs >> shift)
+        mine[...] = np.rint(mixed).astype(mine.dtype) << shift
+    return target.frame
+
+
+def longer(file: Path | str | BinaryIO, how: str, seconds: float, *, tail: float = TAIL, start: float = 0, duration: float | None = None,
+           fps: float = FPS) -> VideoSource:
+    """The video as it is ('off'), or one that lasts `seconds` (see `EXTEND`). A photo lasts as long in any case, at `fps`."""
+    if how in ("forward", "bounce", REVERSE):
+        source: VideoSource = ExtendedSource(file, seconds, how, tail=tail, start=start, duration=duration)
+    elif how == "hold":
+        return HeldSource(file, seconds, start=start, duration=duration, fps=fps)
+    else:
+        source = VideoSource(file, start=start, duration=duration)
+    return HeldSource(file, seconds, start=start, duration=duration, fps=fps) if source.info.still else source
