@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -73,14 +74,16 @@ def fit(image: np.ndarray, side: int) -> np.ndarray:
     return canvas
 
 
-def tracks_sheet(source: VideoSource, analysis: Analysis, file: Path, *, count: int = 12, side: int = 480) -> None:
-    """A PNG with `count` frames of the clip, faces drawn in."""
+def tracks_sheet(source: VideoSource, analysis: Analysis, file: Path, people: Sequence[Sequence[int]] = (), *, count: int = 12,
+                 side: int = 480) -> None:
+    """A PNG with `count` frames of the clip, faces drawn in; `people`: numbers of tracks, a list for each person, to name them by."""
     wanted, tiles = set(pick_frames(analysis.frames, count)), []
+    names = {number: f"{i} #{number}" for i, numbers in enumerate(people) for number in numbers}
     for item in source.frames():
         if item.index in wanted:
             view = FrameView(item.frame, source.info.rotation)
             image = view.thumbnail(side)
-            tiles.append(fit(annotate(image, analysis.tracks, item.index, image.shape[1] / view.width), side))
+            tiles.append(fit(annotate(image, analysis.tracks, item.index, image.shape[1] / view.width, names), side))
         if item.index >= analysis.frames - 1:
             break
     columns = 4

@@ -1,108 +1,31 @@
-"""The main job: a video and a speech recording in, the video saying the speech out."""
+"""The main job: a video and speech in, the video saying the speech out."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import av
 
 from .analysis import Analysis, analyse
-from .audio import load_speech
-from .compositing import Blending
-from .errors import FaceError, LipSyncError
-from .faces import FaceBackend, FaceRule, choose
+from .casting import Role
+from .direction import direct, limit_of, lines_of, tell_lengths
 from .generators import create_generator
-from .media import FPS, Encoding, FrameView, HeldSource, SourceFrame, VideoSource, VideoWriter, check_target, own_frame, plan
+from .media import FrameView, Origin, SourceFrame, VideoWriter, check_target, longer, own_frame, plan
+from .options import AUTO, DubOptions, Soundtrack, Voice
+from .overlay import Overlay
 from .passages import bypassed, check_passages
-from .stages import FaceOptions, Work, changes, row_of, work_of
+from .soundtrack import sound_of
+from .speaker_file import load_speakers
+from .stages import Work, changes, row_of, work_of
 from .threads import Background, Prefetch
-from .types import Drive, FaceTrack, GeneratedFace, Generator, Hooks, Person, Speech
-
-if TYPE_CHECKING:
-    from .generators.restored import Restorer
+from .types import Drive, GeneratedFace, Generator, Hooks, Person, Speech
 
 log = logging.getLogger(__name__)
-SILENCE = ("close", "keep", "generate")
-EXTEND = ("off", "hold")
-
-
-@dataclass(frozen=True)
-class DubOptions:
-    """What may be chosen; the defaults are what most people want."""
-
-    generator: str | Path | Generator = "morph"
-    """A built-in generator, a checkpoint file, or a generator that is set up already."""
-    generator_options: Mapping[str, str] = field(default_factory=dict)
-    """What a generator that a name sets up is told, by its own names (`generators.create_generator`)."""
-    restore: str | Path | Restorer | None = None
-    """A face restorer for what the generator makes: a file of GFPGAN, CodeFormer or RestoreFormer, or one that is set up already."""
-    restore_strength: float = 0.5
-    """0..1, how much of what the restorer changes is taken."""
-    face: FaceRule = "largest"
-    """'largest', 'all', an index from the left, or a point (x, y) in pixels."""
-    strength: float = 1.0
-    """0..2, how far the mouth moves; 0 keeps it shut."""
-    silence: str = "close"
-    """'close', 'keep' (the source's own mouth) or 'generate'."""
-    offset_ms: float = 0.0
-    """Milliseconds that the mouth moves later (> 0) or earlier than the sound."""
-    backend: str | FaceBackend = "builtin"
-    """Face models: 'builtin', 'face-alignment', or one that is set up already."""
-    device: str = "cpu"
-    """Torch device of the face models that a name sets up."""
-    smoothing: float = 1.0
-    """0..3, multiplies how long landmarks are smoothed over."""
-    blending: Blending = field(default_factory=Blending)
-    """How the new mouth is put back: feather, growth of the mask, colour match."""
-    batch_size: int = 8
-    """Faces that a network is given at a time, at most; generators that gain nothing from it take one."""
-    start: float = 0.0
-    """Seconds of the video to skip."""
-    duration: float | None = None
-    """Seconds of the video to dub; None = to the end."""
-    extend_video: str = "off"
-    """Speech that is longer than the picture: 'off' (the result ends with the picture) or 'hold' (its last frame stays)."""
-    fps: float = FPS
-    """Frames a second of a photo, which is held in any case."""
-    audio_start: float = 0.0
-    """Seconds of the audio to skip."""
-    bypass: Sequence[tuple[float, float]] = ()
-    """Passages in which the source's own mouth shows: (from, to) in seconds of the video, before `start` is skipped."""
-    require_face: bool = False
-    """Fail where no face is found, instead of passing the video through."""
-    encoding: Encoding = field(default_factory=Encoding)
-
-    def check(self) -> None:
-        """Raise `LipSyncError` for a value out of range."""
-        if self.silence not in SILENCE:
-            raise LipSyncError(f"{self.silence!r} is no way to treat silence: use {', '.join(SILENCE)}.")
-        if not 0 <= self.strength <= 2:
-            raise LipSyncError(f"A strength of {self.strength:g} is out of range: use 0 (shut) to 2 (exaggerated).")
-        if not 0 <= self.restore_strength <= 1:
-            raise LipSyncError(f"A restorer's strength of {self.restore_strength:g} is out of range: use 0 (off) to 1 (all of it).")
-        if self.batch_size < 1:
-            raise LipSyncError(f"A batch of {self.batch_size} is none: use 1 or more.")
-        if self.start < 0 or self.audio_start < 0 or (self.duration is not None and self.duration <= 0):
-            raise LipSyncError("Start times can't be negative and a duration must be above 0: check --start, --duration and "
-                               "--audio-start.")
-        if self.generator_options and not isinstance(self.generator, (str, Path)):
-            raise LipSyncError("A generator that is set up already takes no options: give them where it is set up.")
-        if self.extend_video not in EXTEND:
-            raise LipSyncError(f"{self.extend_video!r} is no way to extend a video: use {' or '.join(EXTEND)}.")
-        if not 1 <= self.fps <= 240:
-            raise LipSyncError(f"{self.fps:g} frames a second are out of range: use 1 to 240.")
-        check_passages(self.bypass)
-        self.blending.check()
-        self.faces().check()
-
-    def faces(self) -> FaceOptions:
-        return FaceOptions(self.face, self.backend, self.device, self.smoothing)
 
 
 @dataclass(frozen=True)
@@ -120,26 +43,64 @@ class DubReport:
     chosen: list[int]
     """Track numbers that were dubbed."""
     warnings: list[str]
+    people: list[list[int]] = field(default_factory=list)
+    """Who was thought to be who: numbers of tracks, a list for each person, from the left; empty where nobody had to know."""
+    turns: list[tuple[float, float, int]] = field(default_factory=list)
+    """(from, to, person) of `speakers='auto'`: seconds, index in `people`."""
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"output": str(self.output)}
 
 
-def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path | str, options: DubOptions | None = None, *,
+def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output: Path | str, options: DubOptions | None = None, *,
         hooks: Hooks | None = None, **changes: Any) -> DubReport:
     """Dub `video` (a file, or one that is open for reading; a photo too) with `audio` (a file, or `Speech`) into the file `output`.
 
-    Options come as `DubOptions`, or one by one as keywords (`strength=1.2, face="all"`). Where the audio is shorter than the
-    video or longer, the shorter one decides, unless `extend_video` says otherwise; a photo lasts as long as the audio. Frames
-    without a usable face are the source's own, bit for bit before encoding.
+    Options come as `DubOptions`, or one by one as keywords (`strength=1.2, face="all"`). With `voices=[Voice(0, "anna.wav"), Voice(1,
+    "ben.wav")]` several people have their own recordings, and `audio` is None. Where the audio is shorter than the video or longer, the
+    shorter one decides, unless `extend_video` or `extend_audio` says otherwise; a photo lasts as long as the audio. Frames without a usable
+    face are the source's own, bit for bit before encoding.
     Memory does not grow with the clip. Raises `LipSyncError` and its kinds; the output appears whole or not at all.
     """
     options = dataclasses.replace(options or DubOptions(), **changes)
     options.check()
+    if isinstance(options.speakers, (str, Path)) and options.speakers != AUTO:
+        options = dataclasses.replace(options, speakers=load_speakers(options.speakers))        # what is malformed is said at once
     hooks, warnings = _collecting(hooks or Hooks())
     output = Path(output)
     video = Path(video) if isinstance(video, (str, Path)) else video
-    given = [Path(item) for item in (video, audio) if isinstance(item, (str, Path))]
+    generator = _generator(options)
+    lines = lines_of(audio, options)
+    spoken = max(line.end for line in lines)
+    source = longer(video, options.extend_video, spoken, tail=options.extend_seconds, start=options.start, duration=options.duration,
+                    fps=options.fps)
+    check_target(output, _given(video, audio, options))
+    plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
+    sound = sound_of(video, lines, options, source.info)
+    backend = options.faces().create()
+
+    analysis = analyse(source, backend, hooks, limit=limit_of(options, spoken), smoothing=options.smoothing)
+    directed = direct(video, analysis, lines, options, source, hooks)
+    tell_lengths(analysis, spoken, options, hooks)
+    parts = prepare_parts(analysis, directed.roles, generator, options, hooks)
+    overlay = Overlay(analysis.tracks, directed, parts, source.info.rotation, options.offset_ms / 1000) if options.overlay else None
+
+    dubbed = 0
+    writer = VideoWriter(output, source.info, options.encoding, audio=sound.track(analysis.end), second=sound.original,
+                         carry=None if source.info.still else Origin(video, options.start, analysis.end), warn=hooks.warn)
+    with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
+        for group in _groups(frames, min(options.batch_size, generator.spec.batch_size), analysis.frames):
+            hooks.check_interrupt()
+            for item, frame, changed in dub_frames(group, parts, generator, source.info.rotation, options):
+                dubbed += changed
+                encode.put((overlay.draw(frame, item, changed) if overlay else frame, item.pts))
+            hooks.progress("generate", group[-1].index + 1, analysis.frames)
+    sound.tell(hooks)
+    return DubReport(output, analysis.frames, dubbed, analysis.frames - dubbed, analysis.end, len(analysis.tracks),
+                     [part.person.track.track_id for part in parts], warnings, directed.people, directed.turns)
+
+
+def _generator(options: DubOptions) -> Generator:
     generator = options.generator
     if isinstance(generator, (str, Path)):
         generator = create_generator(generator, options.generator_options)
@@ -147,30 +108,15 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech, output: Path |
         from .generators.restorers import with_restorer
 
         generator = with_restorer(generator, options.restore, options.restore_strength)
-    source = VideoSource(video, start=options.start, duration=options.duration)
-    speech = audio if isinstance(audio, Speech) else load_speech(audio, start=options.audio_start)
-    if source.info.still or options.extend_video == "hold":
-        source = HeldSource(video, speech.duration, start=options.start, duration=options.duration, fps=options.fps)
-    check_target(output, given)
-    plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
-    backend = options.faces().create()
+    return generator
 
-    analysis = analyse(source, backend, hooks, limit=speech.duration, smoothing=options.smoothing)
-    chosen = _choose(analysis, options, hooks, video)
-    _tell_lengths(analysis, speech, hooks)
-    parts = prepare_parts(analysis, chosen, generator, speech, options, hooks)
 
-    dubbed = 0
-    writer = VideoWriter(output, source.info, options.encoding, audio=speech.original, warn=hooks.warn)
-    with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
-        for group in _groups(frames, min(options.batch_size, generator.spec.batch_size), analysis.frames):
-            hooks.check_interrupt()
-            for item, frame, changed in dub_frames(group, parts, generator, source.info.rotation, options):
-                dubbed += changed
-                encode.put((frame, item.pts))
-            hooks.progress("generate", group[-1].index + 1, analysis.frames)
-    return DubReport(output, analysis.frames, dubbed, analysis.frames - dubbed, analysis.end, len(analysis.tracks),
-                     [part.person.track.track_id for part in parts], warnings)
+def _given(*inputs: object) -> list[Path]:
+    """The files that are read: the result must be none of them."""
+    *inputs, options = inputs
+    sound = options.soundtrack
+    inputs = [*inputs, *(voice.speech for voice in options.voices), sound.file, sound.background, options.speakers]
+    return [Path(item) for item in inputs if isinstance(item, (str, Path))]
 
 
 @dataclass
@@ -181,15 +127,14 @@ class Part:
     state: Any
 
 
-def prepare_parts(analysis: Analysis, chosen: Sequence[FaceTrack], generator: Generator, speech: Speech, options: DubOptions,
-                  hooks: Hooks) -> list[Part]:
+def prepare_parts(analysis: Analysis, roles: Sequence[Role], generator: Generator, options: DubOptions, hooks: Hooks) -> list[Part]:
     """Let the generator see each person once."""
     drive, passages = Drive(options.strength, options.silence), check_passages(options.bypass)
     parts = []
-    for track in chosen:
+    for role in roles:
         # A face in a passage is as good a reference as any.
-        person = Person(bypassed(track, passages, options.start), analysis.references(track, generator.spec.references))
-        parts.append(Part(person, generator.start(person, speech, drive, hooks)))
+        person = Person(bypassed(role.track, passages, options.start), analysis.references(role.track, generator.spec.references))
+        parts.append(Part(person, generator.start(person, role.speech, drive, hooks)))
     return parts
 
 
@@ -235,26 +180,6 @@ def dub_frames(group: Sequence[SourceFrame], parts: Sequence[Part], generator: G
         yield item, views[item.index].frame if item.index in changed else item.frame, item.index in changed
 
 
-def _choose(analysis: Analysis, options: DubOptions, hooks: Hooks, video: object) -> list[FaceTrack]:
-    chosen = choose(analysis.tracks, options.face, analysis.shot_starts)
-    if not chosen:
-        found = f"{len(analysis.tracks)} face(s), but none at {options.face!r}" if analysis.tracks else "no face"
-        sentence = f"There is {found} in {video if isinstance(video, Path) else 'this video'}"
-        if options.require_face:
-            raise FaceError(f"{sentence}: choose another --face or another part of the clip, or leave out --require-face.")
-        hooks.warn(f"{sentence}: the picture is passed through as it is.")
-    return chosen
-
-
-def _tell_lengths(analysis: Analysis, speech: Speech, hooks: Hooks) -> None:
-    spoken = speech.duration
-    if not analysis.complete:
-        hooks.warn(f"The audio is the shorter one: the result ends with it, at {spoken:.2f} s.")
-    elif spoken > analysis.end + float(Fraction(1, 10)):
-        hooks.warn(f"The video is the shorter one: of {spoken:.2f} s of audio the first {analysis.end:.2f} s are used "
-                   "(extend-video hold would keep the last picture for the rest).")
-
-
 def _collecting(hooks: Hooks) -> tuple[Hooks, list[str]]:
     """The same hooks, warnings also kept in a list and sent to the log."""
     sentences: list[str] = []
@@ -267,4 +192,4 @@ def _collecting(hooks: Hooks) -> tuple[Hooks, list[str]]:
     return dataclasses.replace(hooks, warn=warn), sentences
 
 
-__all__ = ["DubOptions", "DubReport", "dub"]
+__all__ = ["DubOptions", "DubReport", "Soundtrack", "Voice", "dub"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -36,21 +35,20 @@ def mouth_pictures(faces: Faces, side: int, hooks: Hooks) -> np.ndarray:
 
 
 def annotated(clip: Clip, faces: Faces, count: int, longest_side: int, hooks: Hooks) -> list[np.ndarray]:
-    """`count` frames spread over the clip (0: all of them), at most `longest_side` pixels, with everybody who was found: RGB uint8."""
+    """`count` frames spread over the clip (0: all of them), at most `longest_side` pixels, with everybody who was found: RGB uint8.
+    People have their numbers from the left, tracks theirs behind a #."""
     wanted = set(pick_frames(faces.count, count or faces.count))
-    # Numbered from the left, which is how a person is chosen.
-    order = sorted(faces.tracks, key=lambda track: float(track.boxes[:, [0, 2]].mean()))
-    faces = replace(faces, tracks=[replace(track, track_id=i) for i, track in enumerate(order)])
     return list(_annotated(clip, faces, wanted, longest_side, hooks))
 
 
 def _annotated(clip: Clip, faces: Faces, wanted: set[int], longest_side: int, hooks: Hooks) -> Iterator[np.ndarray]:
+    names = {number: f"{i} #{number}" for i, numbers in enumerate(faces.groups) for number in numbers}
     for picture in clip.pictures():
         hooks.check_interrupt()
         if picture.index in wanted:
             image = picture.pixels.thumbnail(longest_side)
             scale = image.shape[1] / faces.size[0]
-            yield annotate(image, faces.tracks, picture.index, scale)
+            yield annotate(image, faces.tracks, picture.index, scale, names)
         hooks.progress("look", picture.index + 1, faces.count)
         if picture.index >= max(wanted, default=0):
             return

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from .errors import LipSyncError
+from .gates import RAMP
 from .types import FaceTrack
 
-RAMP = 0.2
-"""Seconds over which the effect is gone before a passage and comes back after it, as where a face is lost (`faces.activation`)."""
 Passages = tuple[tuple[float, float], ...]
 """(from, to) in seconds of the video."""
 _PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)?\s*-\s*(\d+(?:\.\d*)?|\.\d+)?\s*")

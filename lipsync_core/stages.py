@@ -13,11 +13,15 @@ import cv2
 import numpy as np
 
 from .analysis import analyse
+from .casting import Line, Role, cast, people_of, tracks_of
 from .compositing import Blending, difference, lower_face_box, region_of
 from .errors import LipSyncError
 from .faces import FaceBackend, FaceRule, choose, create_backend
 from .faces.align import crop, crop_matrix, invert, native_crop, whole_face_box
+from .marks import mark
+from .passages import bypassed, check_passages
 from .pixels import WindowPixels
+from .speaker_file import SpeakerData
 from .types import (
     Clip,
     Drive,
@@ -105,6 +109,9 @@ class Faces:
     """Those who are dubbed."""
     tracks: list[FaceTrack] = field(default_factory=list)
     """Everybody who was found, for looking."""
+    groups: list[list[int]] = field(default_factory=list)
+    """Who is who: numbers of tracks, a list for each person, from the left."""
+    shot_starts: list[int] = field(default_factory=lambda: [0])
     warnings: tuple[str, ...] = ()
 
 
@@ -190,7 +197,7 @@ def detect_faces(clip: Clip, options: FaceOptions, hooks: Hooks, look: Callable[
                 look(picture, track, row)
         hooks.progress("crop", picture.index + 1, clip.frame_count)
     people = [PersonFrames(Person(track, analysis.references(track, REFERENCES)), mine) for track, mine in zip(chosen, crops)]
-    return Faces(clip.size, analysis.frames, clip.frame_rate, people, analysis.tracks, warnings)
+    return Faces(clip.size, analysis.frames, clip.frame_rate, people, analysis.tracks, people_of(analysis), analysis.shot_starts, warnings)
 
 
 def row_of(track: FaceTrack, frame: int) -> int | None:
@@ -206,11 +213,31 @@ def _packed(pixels: np.ndarray) -> np.ndarray:
     return small if np.array_equal(small, pixels) else pixels.copy()
 
 
-def generate_faces(faces: Faces, generator: Generator, speech: Speech, drive: Drive, hooks: Hooks, *, offset: float = 0.0,
+def cast_faces(faces: Faces, lines: Sequence[Line], data: SpeakerData | None, bypass: Sequence[tuple[float, float]],
+               hooks: Hooks) -> list[Role]:
+    """Who of the cut-out people says which of `lines`, and when: by speaker data if there are some, and nobody in the passages of
+    `bypass`, seconds."""
+    tracks = [one.person.track for one in faces.people]
+    assigned = [tracks_of(line.who, tracks, faces.groups) for line in lines]
+    marks = None if data is None else mark(tracks, data, set().union(*assigned), 0, hooks.warn)
+    roles = cast(tracks, lines, assigned, marks, hooks.warn if len(lines) > 1 else lambda sentence: None)
+    return [replace(role, track=bypassed(role.track, check_passages(bypass))) for role in roles]
+
+
+def generate_faces(faces: Faces, generator: Generator, roles: Sequence[Role] | Speech, drive: Drive, hooks: Hooks, *, offset: float = 0.0,
                    batch: int = 1) -> Faces:
-    """New faces for all frames; `offset` seconds that the mouth moves later than the sound, `batch` faces at a time at most."""
-    total, done, people = sum(len(one.crops) for one in faces.people), 0, []
-    for one in faces.people:
+    """New faces for all frames of those who have a role; with one `Speech` everybody says it. `offset` seconds that the mouth moves later
+    than the sound, `batch` faces at a time at most."""
+    if isinstance(roles, Speech):
+        roles = [Role(one.person.track, roles, (0,)) for one in faces.people]
+    cut = {one.person.track.track_id: one for one in faces.people}
+    cast_people = []
+    for role in roles:
+        one = cut[role.track.track_id]
+        crops = [item for item in one.crops if role.track.activation[item.row] > 0]
+        cast_people.append((PersonFrames(replace(one.person, track=role.track), crops), role.speech))
+    total, done, people = sum(len(one.crops) for one, _ in cast_people), 0, []
+    for one, speech in cast_people:
         wanted = Person(one.person.track, one.person.references[:generator.spec.references])
         state = generator.start(wanted, speech, drive, hooks)
         made: list[GeneratedFace] = []

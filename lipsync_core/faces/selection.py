@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,13 +10,14 @@ import numpy as np
 from ..types import FaceTrack
 
 FaceRule = str | int | tuple[float, float]
-"""'largest', 'all', an index from the left (0 first), or a point x, y in pixels."""
+"""'largest', 'all', an index from the left (0 first), a point x, y in pixels, or tracks by their numbers: '#2', '#2+#5'."""
+_TRACKS = re.compile(r"#\d{1,6}(?:\+#?\d{1,6})*")
 
 
 def parse_face_rule(text: str) -> FaceRule:
-    """'largest', 'all', '1' or '640,360' -> a rule; raises `ValueError` with a sentence."""
+    """'largest', 'all', '1', '640,360' or '#2+#5' -> a rule; raises `ValueError` with a sentence."""
     text = text.strip().lower()
-    if text in ("largest", "all"):
+    if text in ("largest", "all") or _TRACKS.fullmatch(text):
         return text
     try:
         if "," in text:
@@ -25,8 +27,13 @@ def parse_face_rule(text: str) -> FaceRule:
             return index
     except ValueError:
         pass
-    raise ValueError(f"{text!r} does not choose a face: use 'largest', 'all', a number from the left (0 is the leftmost), or a "
-                     f"point in the picture such as 640,360.")
+    raise ValueError(f"{text!r} does not choose a face: use 'largest', 'all', a number from the left (0 is the leftmost), a "
+                     f"point in the picture such as 640,360, or tracks by their numbers such as #2 or #2+#5.")
+
+
+def named_tracks(rule: str) -> set[int]:
+    """'#2+#5' -> {2, 5}."""
+    return {int(number) for number in rule.replace("#", "").split("+")}
 
 
 def choose(tracks: Sequence[FaceTrack], rule: FaceRule = "largest", shot_starts: Sequence[int] = (0,)) -> list[FaceTrack]:
@@ -34,10 +41,13 @@ def choose(tracks: Sequence[FaceTrack], rule: FaceRule = "largest", shot_starts:
 
     'all' takes every one. The other rules choose one person for each shot (`shot_starts`, first frames): the one with the
     largest area summed over the shot's frames; the one at an index in order of mean x; the one whose box holds the point, or
-    is nearest to it. A track that is chosen in one of its shots is taken whole.
+    is nearest to it. A track that is chosen in one of its shots is taken whole. Tracks by number are just these.
     """
     if rule == "all":
         return list(tracks)
+    if isinstance(rule, str) and rule.startswith("#"):
+        wanted = named_tracks(rule)
+        return [track for track in tracks if track.track_id in wanted]
     starts = sorted(set(shot_starts) | {0})
     chosen: list[FaceTrack] = []
     for begin, end in zip(starts, [*starts[1:], np.inf]):
