@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from comfy_api.latest import Input, InputImpl, Types, io
 
-from . import host
+from . import host, host_models
 from .blend import blend
-from .types import CATEGORY, LipSyncGenerator, batch_input, blend_inputs, drive_inputs, face_inputs
+from .types import (
+    CATEGORY,
+    LipSyncGenerator,
+    batch_input,
+    blend_inputs,
+    bypass_input,
+    casting_inputs,
+    drive_inputs,
+    face_inputs,
+    length_inputs,
+)
 
 CODECS = {"auto": ("", ".mp4"), "h264": ("h264", ".mp4"), "h265": ("h265", ".mp4"), "ffv1": ("ffv1", ".mkv"), "prores": ("prores", ".mov")}
 
@@ -19,11 +31,11 @@ class DubVideo(io.ComfyNode):
         return io.Schema(
             node_id="OpenLipSyncDubVideo", display_name="Dub Video", category=CATEGORY,
             description="Dubs a video: the face says the speech, and nothing else in the picture changes. Long videos need no more memory "
-                        "than short ones. The result is as long as the shorter of the two inputs.",
+                        "than short ones. One recording for one face or all of them, or a Voice for each person. The result is as long as "
+                        "the shorter of picture and speech, unless it is extended.",
             search_aliases=["lip sync", "lipsync", "dub", "translate video", "talking head", "wav2lip", "voice over"],
             inputs=[
                 io.Video.Input("video", tooltip="The video whose face is to speak: from Load Video, Trim Video or Create Video."),
-                io.Audio.Input("audio", tooltip="The speech. It drives the mouth and becomes the sound of the result."),
                 LipSyncGenerator.Input("generator", tooltip="From Load Generator."),
                 *drive_inputs(),
                 *face_inputs(),
@@ -34,6 +46,15 @@ class DubVideo(io.ComfyNode):
                                        "for editing."),
                 io.Int.Input("crf", default=18, min=0, max=51, advanced=True,
                              tooltip="Quality with h264 and h265: lower is better and larger, 18 looks like the source."),
+                io.Audio.Input("audio", optional=True,
+                               tooltip="The speech. It drives the mouth and becomes the sound of the result. With voices it is only the "
+                                       "sound: a finished mix in place of theirs."),
+                *casting_inputs(),
+                *length_inputs(),
+                bypass_input(),
+                io.Boolean.Input("overlay", default=False, optional=True, advanced=True,
+                                 tooltip="Draws into the result what was found and done: frame number, ON or OFF, faces with numbers and "
+                                         "activation, where the effect acts, the mouth-shape values."),
             ],
             outputs=[
                 io.Video.Output("video", display_name="video", tooltip="The dubbed video, with the speech as its sound."),
@@ -42,41 +63,54 @@ class DubVideo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, video: Input.Video, audio: dict | None, generator: host.LoadedGenerator, strength: float, silence: str,
-                offset_ms: float, face: str, number: int, x: int, y: int, detector: str, smoothing: float, feather: float,
-                mask_grow: float, colour_match: bool, batch_size: int, codec: str, crf: int) -> io.NodeOutput:
+    def execute(cls, video: Input.Video, generator: host_models.LoadedGenerator, strength: float, silence: str, offset_ms: float, face: str,
+                number: int, x: int, y: int, detector: str, smoothing: float, feather: float, mask_grow: float, colour_match: bool,
+                batch_size: int, codec: str, crf: int, audio: dict | None = None, voices: tuple = (), speakers: object | None = None,
+                extend_video: str = "off", extend_seconds: float = 5.0, extend_audio: str = "off", bypass: str = "",
+                overlay: bool = False) -> io.NodeOutput:
+        from math import inf
+
         from ..lipsync_core.compositing import Blending
         from ..lipsync_core.dubbing import DubOptions
+        from ..lipsync_core.passages import read_passages
 
-        speech = host.speech_of(audio, "Dub Video")
-        options = DubOptions(generator=generator.ready(), face=host.face_rule(face, number, x, y), strength=strength, silence=silence,
-                             offset_ms=offset_ms, backend=host.face_backend(detector), smoothing=smoothing, batch_size=batch_size,
-                             blending=Blending(feather, mask_grow, colour_match))
-        found = host.file_of(video)
-        if found is None:
-            return dub_frames_in_memory(video, audio, speech, options)
-        return dub_file(found, speech, options, codec, crf)
+        given = None if voices and audio is None else host.speech_of(audio, "Dub Video")
+        options = DubOptions(generator=generator.ready(), face=host.face_rule(face, number, x, y), voices=host.voices_of(voices),
+                             speakers=speakers, strength=strength, silence=silence, offset_ms=offset_ms,
+                             backend=host_models.face_backend(detector), smoothing=smoothing, batch_size=batch_size,
+                             blending=Blending(feather, mask_grow, colour_match), extend_video=extend_video,
+                             extend_seconds=extend_seconds or inf, extend_audio=extend_audio, bypass=read_passages(bypass), overlay=overlay)
+        with host.temporary() as files:
+            found = host.file_of(video)
+            if found is None and (voices or speakers is not None or extend_video != "off" or extend_audio != "off" or overlay):
+                found = host.VideoFile(host.stored(video, files), 0.0, None)
+            if found is None:
+                return dub_frames_in_memory(video, audio, given, options)
+            return dub_file(found, given, options, codec, crf, "yuv420p" if files else "")
 
 
-def dub_file(found: host.VideoFile, speech: object, options: object, codec: str, crf: int) -> io.NodeOutput:
+def dub_file(found: host.VideoFile, given: object, options: object, codec: str, crf: int, pix_fmt: str) -> io.NodeOutput:
     """Streamed from file to file: memory does not grow with the clip."""
-    from dataclasses import replace
-
-    from ..lipsync_core.dubbing import dub
+    from ..lipsync_core.dubbing import Soundtrack, dub
     from ..lipsync_core.media import Encoding
 
     name, suffix = CODECS[codec]
     target = host.temp_file(suffix)
-    encoding = Encoding(codec=name, crf=float(crf) if suffix == ".mp4" else None)
+    mp4 = suffix == ".mp4"
+    encoding = Encoding(codec=name, crf=float(crf) if mp4 else None, pix_fmt=pix_fmt if mp4 else "")
     options = replace(options, start=found.start, duration=found.duration, encoding=encoding)
-    report = dub(found.file, speech, target, options, hooks=host.hooks(analyse=1, generate=6))
-    text = describe(report.frames, report.dubbed, report.seconds, report.tracks, len(report.chosen), report.warnings)
+    if options.voices and given is not None:
+        options = replace(options, soundtrack=Soundtrack(given.original))
+    report = dub(found.file, None if options.voices else given, target, options, hooks=host.hooks(analyse=1, generate=6))
+    text = describe(report.frames, report.dubbed, report.seconds, report.tracks, len(report.chosen),
+                    [*report.warnings, *host.turns_text(report.turns).splitlines()])
     return io.NodeOutput(InputImpl.VideoFromFile(str(target)), text)
 
 
 def dub_frames_in_memory(video: Input.Video, audio: dict, speech: object, options: object) -> io.NodeOutput:
-    """Frames that are tensors already go through the same stages and stay tensors."""
-    from ..lipsync_core.stages import detect_faces, generate_faces
+    """Frames that are tensors already go through the same stages and stay tensors: one recording, no longer than the picture."""
+    from ..lipsync_core.direction import lines_of
+    from ..lipsync_core.stages import cast_faces, detect_faces, generate_faces
     from ..lipsync_core.types import Drive
 
     parts = video.get_components()
@@ -87,10 +121,12 @@ def dub_frames_in_memory(video: Input.Video, audio: dict, speech: object, option
         warnings.append(f"The audio is the shorter one: the result ends with it, at {speech.duration:.2f} s.")
     elif speech.duration > count / rate + 0.1:
         warnings.append(f"The video is the shorter one: of {speech.duration:.2f} s of audio the first {float(count / rate):.2f} s are "
-                        f"used.")
+                        f"used (extend_video goes on with the picture).")
     hooks = host.hooks(analyse=3, crop=1, generate=8, blend=3)
     found = detect_faces(host.clip_of(images, rate), options.faces(), hooks)
-    made = generate_faces(found, options.generator, speech, Drive(options.strength, options.silence), hooks,
+    lines = [replace(line, who="all") for line in lines_of(speech, options)]
+    roles = cast_faces(found, lines, None, options.bypass, hooks)
+    made = generate_faces(found, options.generator, roles, Drive(options.strength, options.silence), hooks,
                           offset=options.offset_ms / 1000, batch=options.batch_size)
     result, mask = blend(images, made, options.blending, hooks)
     dubbed = int((mask.amax((1, 2)) > 0).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import Input, io
 
-from . import host
+from . import host, host_models
 from .types import CATEGORY
 
 
@@ -43,7 +43,7 @@ class Evaluate(io.ComfyNode):
         from ..lipsync_core.evaluation.picture import plot
         from ..lipsync_core.evaluation.report import table
 
-        speech, syncnet = host.speech_of(audio, "Evaluate Lip Sync"), host.syncnet_file()
+        speech, syncnet = host.speech_of(audio, "Evaluate Lip Sync"), host_models.syncnet_file()
         with host.temporary() as files:
             paths = []
             for video in (dubbed, source, truth):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import Input, io
 
-from . import host
+from . import host, host_models
 from .types import CATEGORY, LOOK, FaceLandmarks, LipSyncFaces, face_inputs
 
 
@@ -49,7 +49,7 @@ class DetectFaces(io.ComfyNode):
 
         clip = host.clip_of(images, host.rate_of(fps))
         if landmarks is None:
-            backend = host.face_backend(detector)
+            backend = host_models.face_backend(detector)
         else:
             backend = GivenBackend.from_host(landmarks, len(images), clip.size)
         options = FaceOptions(host.face_rule(face, number, x, y), backend, smoothing=smoothing)

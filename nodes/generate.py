@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from . import host
-from .types import BUILT_IN, CATEGORY, LOOK, NO_RESTORER, LipSyncFaces, LipSyncGenerator, batch_input, drive_inputs
+from . import host, host_models
+from .types import (
+    BUILT_IN,
+    CATEGORY,
+    LOOK,
+    NO_RESTORER,
+    LipSyncFaces,
+    LipSyncGenerator,
+    batch_input,
+    bypass_input,
+    casting_inputs,
+    drive_inputs,
+)
 
 
 class LoadGenerator(io.ComfyNode):
@@ -19,13 +30,13 @@ class LoadGenerator(io.ComfyNode):
                         "checkpoint in models/lipsync.",
             search_aliases=["lip sync model", "load lipsync", "morph", "checkpoint", "wav2lip"],
             inputs=[
-                io.Combo.Input("name", options=host.generator_names(), default=BUILT_IN,
-                               tooltip=host.generators_tooltip()),
+                io.Combo.Input("name", options=host_models.generator_names(), default=BUILT_IN,
+                               tooltip=host_models.generators_tooltip()),
                 io.String.Input("options", default="", optional=True, advanced=True,
                                 tooltip="What the generator itself offers, as key=value with spaces between, for example precision=fp16; a "
                                         "key that it does not know is answered with the list. Empty: its own choice. morph takes none."),
-                io.Combo.Input("restorer", options=[NO_RESTORER, *host.restorer_names()], default=NO_RESTORER, optional=True,
-                               advanced=True, tooltip=host.restorers_tooltip()),
+                io.Combo.Input("restorer", options=[NO_RESTORER, *host_models.restorer_names()], default=NO_RESTORER, optional=True,
+                               advanced=True, tooltip=host_models.restorers_tooltip()),
                 io.Float.Input("restorer_strength", default=0.5, min=0.0, max=1.0, step=0.05, optional=True, advanced=True,
                                display_mode=io.NumberDisplay.slider,
                                tooltip="How much of what the face restorer changes is taken: 0 is off, 1 is all of it."),
@@ -36,11 +47,11 @@ class LoadGenerator(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, name: str, options: str = "", restorer: str = NO_RESTORER,
                            restorer_strength: float = 0.5) -> tuple[float, float]:
-        return host.generator_time(name), host.restorer_time(restorer)
+        return host_models.generator_time(name), host_models.restorer_time(restorer)
 
     @classmethod
     def execute(cls, name: str, options: str = "", restorer: str = NO_RESTORER, restorer_strength: float = 0.5) -> io.NodeOutput:
-        return io.NodeOutput(host.load_generator(name, options, restorer, restorer_strength))
+        return io.NodeOutput(host_models.load_generator(name, options, restorer, restorer_strength))
 
 
 class GenerateLipSync(io.ComfyNode):
@@ -55,9 +66,13 @@ class GenerateLipSync(io.ComfyNode):
             inputs=[
                 LipSyncGenerator.Input("generator", tooltip="From Load Generator."),
                 LipSyncFaces.Input("faces", tooltip="From Detect & Crop Faces."),
-                io.Audio.Input("audio", tooltip="The speech; it begins with the first frame. Any rate and number of channels."),
                 *drive_inputs(),
                 batch_input(),
+                io.Audio.Input("audio", optional=True,
+                               tooltip="The speech; it begins with the first frame. Any rate and number of channels. With voices it is not "
+                                       "needed."),
+                *casting_inputs(),
+                bypass_input(),
             ],
             outputs=[
                 LipSyncFaces.Output("faces", display_name="faces", tooltip="The faces with new mouths, for Blend Back."),
@@ -66,14 +81,22 @@ class GenerateLipSync(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, generator: host.LoadedGenerator, faces: object, audio: dict | None, strength: float, silence: str,
-                offset_ms: float, batch_size: int) -> io.NodeOutput:
+    def execute(cls, generator: host_models.LoadedGenerator, faces: object, strength: float, silence: str, offset_ms: float,
+                batch_size: int, audio: dict | None = None, voices: tuple = (), speakers: object | None = None,
+                bypass: str = "") -> io.NodeOutput:
+        from ..lipsync_core.direction import lines_of
         from ..lipsync_core.looks import mouth_pictures
-        from ..lipsync_core.stages import generate_faces
+        from ..lipsync_core.options import AUTO, DubOptions
+        from ..lipsync_core.passages import read_passages
+        from ..lipsync_core.stages import cast_faces, generate_faces
         from ..lipsync_core.types import Drive
 
-        speech = host.speech_of(audio, "Generate Lip Sync")
+        if isinstance(speakers, str) and speakers == AUTO:
+            raise ValueError("Who Speaks knows nothing yet: connect faces and the video's own sound to it (Dub Video needs neither).")
+        speech = None if voices else host.speech_of(audio, "Generate Lip Sync")
+        options = DubOptions(face="all", voices=host.voices_of(voices), speakers=speakers, bypass=read_passages(bypass))
         hooks = host.hooks(generate=4, look=1)
-        made = generate_faces(faces, generator.ready(), speech, Drive(strength, silence), hooks, offset=offset_ms / 1000,
+        roles = cast_faces(faces, lines_of(speech, options), speakers, options.bypass, hooks)
+        made = generate_faces(faces, generator.ready(), roles, Drive(strength, silence), hooks, offset=offset_ms / 1000,
                               batch=batch_size)
         return io.NodeOutput(made, host.picture_batch(mouth_pictures(made, LOOK, hooks)))

@@ -1,4 +1,4 @@
-"""The only module that touches ComfyUI's `comfy.*` and `folder_paths`: devices, progress, files, models."""
+"""What touches ComfyUI's `comfy.*` and `folder_paths`, beside `host_models`: progress, pictures, sound, files."""
 
 from __future__ import annotations
 
@@ -13,24 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import Input, InputImpl
 
-from ..lipsync_core.types import Clip, GeneratedFace, Generator, GeneratorItem, Hooks, Speech
-from .types import BUILT_IN, NO_RESTORER
+from ..lipsync_core.types import Clip, Hooks, Speech
 
 log = logging.getLogger(__name__)
-FOLDER = "lipsync"
-"""Checkpoints lie in `models/lipsync`, or where extra_model_paths.yaml says."""
-RESTORER_FOLDERS = ("facerestore_models", "upscale_models", FOLDER)
-"""Where users keep face restorers; the first is the usual one, though not the host's own."""
-EXTENSIONS = {".safetensors", ".pth", ".pt", ".bin"}
-TOLD = 12
-"""Files that a tooltip has room for."""
 STEPS = 1000
 
 
@@ -99,6 +90,44 @@ def speech_of(audio: Mapping[str, Any] | None, node: str) -> Speech:
     return speech_from_samples(*samples_of(audio, node))
 
 
+@dataclass(frozen=True)
+class GivenVoice:
+    """What Voice gives: AUDIO, who says it, and when it begins, seconds."""
+
+    audio: Mapping[str, Any]
+    who: str | int
+    offset: float
+
+
+def voices_of(given: Sequence[GivenVoice]) -> list[Any]:
+    """As `lipsync_core.options.Voice`."""
+    from ..lipsync_core.faces import parse_face_rule
+    from ..lipsync_core.options import Voice
+
+    def who(text: str | int) -> Any:
+        try:
+            return text if isinstance(text, int) else parse_face_rule(text)
+        except ValueError:
+            return text                                               # an id or a name, which speaker data explain
+
+    return [Voice(who(one.who), speech_of(one.audio, "Voice"), one.offset) for one in given]
+
+
+def told_speakers(faces: Any, audio: Mapping[str, Any] | None) -> tuple[Any, str]:
+    """Speaker data of found faces, by their lips and the video's own sound, and the turns in words."""
+    from ..lipsync_core.marks import as_speakers
+    from ..lipsync_core.speaking import turns
+
+    said = turns(faces.tracks, speech_of(audio, "Who Speaks").samples, people=faces.groups, check=hooks(look=1).check_interrupt)
+    data = as_speakers(faces.tracks, faces.groups, faces.count, faces.size, said.speaks)
+    return data, turns_text(said.spans())
+
+
+def turns_text(spans: Sequence[tuple[float, float, int]]) -> str:
+    """A line for each turn."""
+    return "\n".join(f"{begin:.2f} to {end:.2f} s: person {person}" for begin, end, person in spans)
+
+
 def audio_of(samples: np.ndarray, rate: int) -> dict[str, Any]:
     """float32 (channels, n) or (n,) -> AUDIO."""
     return {"waveform": torch.from_numpy(np.atleast_2d(samples).copy())[None], "sample_rate": int(rate)}
@@ -122,6 +151,36 @@ def file_of(video: Input.Video) -> VideoFile | None:
         return None
     start, duration = video.get_active_trim_window()
     return VideoFile(video.get_stream_source(), float(start), float(duration) or None)
+
+
+def stored(video: Input.Video, files: list[Path]) -> Path:
+    """A VIDEO whose frames are in memory as a file (8 bits, 4:4:4 in BT.709, nothing else lost), with its sound; put into `files`."""
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
+    from ..lipsync_core.media import Encoding, VideoInfo, VideoWriter
+    from ..lipsync_core.types import AudioOriginal
+
+    parts = video.get_components()
+    files.append(temp_file(".mkv"))
+    height, width = parts.images.shape[1:3]
+    rate = Fraction(parts.frame_rate)
+    info = VideoInfo(width, height, "yuv444p", rate, 1 / rate, 0, Fraction(1), 1, 1, 1, 1, len(parts.images),
+                     float(len(parts.images) / rate),
+                     "rawvideo")
+    sound = None
+    if parts.audio is not None:
+        samples, frequency = samples_of(parts.audio, "Dub Video")
+        sound = AudioOriginal(waveform=samples, sample_rate=frequency)
+    with VideoWriter(files[-1], info, Encoding("ffv1"), audio=sound) as writer:
+        for i, image in enumerate(parts.images):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            pixels = (image[..., :3].float().cpu().numpy() * 255).round().clip(0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24").reformat(
+                format="yuv444p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            frame.colorspace, frame.color_range = 1, 1
+            writer.write(frame, i)
+    return files[-1]
 
 
 def video_path(video: Input.Video) -> tuple[Path, bool]:
@@ -166,6 +225,13 @@ def media_files() -> list[str]:
     return sorted(folder_paths.filter_files_content_types(names, ["audio", "video"]))
 
 
+def json_files() -> list[str]:
+    """Names of the .json files in the input folder."""
+    folder = folder_paths.get_input_directory()
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and entry.name.lower().endswith(".json")) \
+        if os.path.isdir(folder) else []
+
+
 def input_exists(name: str) -> bool:
     return folder_paths.exists_annotated_filepath(name)
 
@@ -173,164 +239,6 @@ def input_exists(name: str) -> bool:
 def input_path(name: str) -> Path:
     """Raises where a name points out of ComfyUI's folders."""
     return Path(folder_paths.get_annotated_filepath(name))
-
-
-# -- models ------------------------------------------------------------------------------------------------------------------
-
-
-def register_model_folder() -> None:
-    """`models/lipsync`, beside what the user's extra_model_paths.yaml names (which comes without a list of endings)."""
-    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
-    folder_paths.add_model_folder_path(RESTORER_FOLDERS[0], os.path.join(folder_paths.models_dir, RESTORER_FOLDERS[0]))
-    folder_paths.folder_names_and_paths[FOLDER] = (folder_paths.folder_names_and_paths[FOLDER][0], EXTENSIONS)
-
-
-def generator_names() -> list[str]:
-    """What is built in, and the files that may be generators: MuseTalk's other parts and the like are left out."""
-    return [BUILT_IN, *(name for name, _ in generator_files())]
-
-
-def generator_files() -> list[tuple[str, Path]]:
-    """Names as the host lists them, and where the files are."""
-    from ..lipsync_core.models.brief import may_be_generator
-
-    found = [(name, folder_paths.get_full_path(FOLDER, name)) for name in folder_paths.get_filename_list(FOLDER)]
-    return [(name, Path(path)) for name, path in found if path and may_be_generator(name, Path(path))]
-
-
-def restorer_files() -> dict[str, Path]:
-    """The files that are called as face restorers are, by the names that the host lists."""
-    from ..lipsync_core.models.brief import may_be_restorer
-
-    found: dict[str, Path] = {}
-    for folder in RESTORER_FOLDERS:
-        for name in folder_paths.get_filename_list(folder):
-            path = folder_paths.get_full_path(folder, name)
-            if path and may_be_restorer(name) and Path(name).suffix.lower() in EXTENSIONS:
-                found.setdefault(name, Path(path))
-    return found
-
-
-def restorer_names() -> list[str]:
-    return list(restorer_files())
-
-
-def restorers_tooltip() -> str:
-    """What a restorer is for, and the files there are with sizes and licences."""
-    from ..lipsync_core.models.brief import describe
-
-    lines = [describe(name, path) for name, path in list(restorer_files().items())[:TOLD]]
-    return "\n".join(["A face restorer sharpens the new face before it is blended back: a file of GFPGAN, CodeFormer or RestoreFormer in "
-                      "models/facerestore_models. For checkpoints of few pixels; morph needs none and leaves it out.", *lines])
-
-
-def restorer_time(name: str) -> float:
-    """When a restorer's file was last written; 0 where none is wanted. One that is gone fails when it is loaded, with its name."""
-    path = restorer_files().get(name) if name != NO_RESTORER else None
-    return os.path.getmtime(path) if path else 0.0
-
-
-def syncnet_file() -> Path | None:
-    """SyncNet, in any of the folders that `models/lipsync` means here."""
-    from ..lipsync_core.evaluation.syncnet_file import NAMES
-
-    found = (folder_paths.get_full_path(FOLDER, name) for name in NAMES)
-    return next((Path(path) for path in found if path), None)
-
-
-def generators_tooltip() -> str:
-    """What there is to choose from, with sizes and licences; told from names, sizes and heads of files, which takes no time."""
-    from ..lipsync_core.models.brief import describe
-
-    files = generator_files()
-    lines = [describe(name, path) for name, path in files[:TOLD]]
-    more = [f"and {len(files) - TOLD} more"] if len(files) > TOLD else []
-    return "\n".join([f"{BUILT_IN}, or a .safetensors, .pth, .pt or .bin file in ComfyUI's models/lipsync folder.", *lines, *more])
-
-
-def generator_time(name: str) -> float:
-    """When a checkpoint was last written; 0 for what is built in. A file that is gone fails when it is loaded, with its name."""
-    path = folder_paths.get_full_path(FOLDER, name) if name != BUILT_IN else None
-    return os.path.getmtime(path) if path else 0.0
-
-
-@dataclass(frozen=True)
-class LoadedGenerator:
-    """What Load Generator gives: a generator, and the patchers that ComfyUI moves its networks with (none: there is no network)."""
-
-    name: str
-    generator: Generator
-    patchers: tuple[Any, ...] = ()
-
-    def ready(self) -> Generator:
-        """The generator with its networks on the device, in batches that are halved where memory does not suffice."""
-        if not self.patchers:
-            return self.generator
-        comfy.model_management.load_models_gpu(list(self.patchers), force_full_load=True)
-        return SparingGenerator(self.generator)
-
-
-class SparingGenerator:
-    """A generator whose batches are halved as often as memory runs out."""
-
-    def __init__(self, generator: Generator) -> None:
-        self._generator, self.spec = generator, generator.spec
-        self.start = generator.start
-
-    def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]:
-        try:
-            return self._generator.generate(batch, state)
-        except RuntimeError as error:
-            if len(batch) == 1 or not comfy.model_management.is_oom(error):
-                raise
-        comfy.model_management.soft_empty_cache()
-        half = len(batch) // 2
-        return self.generate(batch[:half], state) + self.generate(batch[half:], state)
-
-
-def load_generator(name: str, options: str = "", restorer: str = NO_RESTORER, strength: float = 0.5) -> LoadedGenerator:
-    """`options` are words `key=value`, spaces or lines between them; `strength` 0..1 is the face restorer's."""
-    loaded = _load_generator(name, options)
-    if restorer == NO_RESTORER or strength == 0:
-        return loaded
-    from ..lipsync_core.generators.restored import RestoredGenerator
-    from ..lipsync_core.generators.restorers import load_restorer
-
-    found = load_restorer(restorer_files().get(restorer, Path(restorer)))
-    made = RestoredGenerator(loaded.generator, found, strength)
-    return LoadedGenerator(name, made, loaded.patchers if made.off else (*loaded.patchers, patcher_of(found.network)))
-
-
-def _load_generator(name: str, options: str) -> LoadedGenerator:
-    from ..lipsync_core.generators import create_generator, parse_options
-
-    chosen = parse_options(options.split())
-    if name == BUILT_IN:
-        return LoadedGenerator(name, create_generator("morph", chosen))
-    # The host moves the network later, so that the file's own `auto` would see a CPU.
-    half = comfy.model_management.should_use_fp16(comfy.model_management.get_torch_device())
-    generator = create_generator(folder_paths.get_full_path_or_raise(FOLDER, name), {"precision": "fp16" if half else "fp32"} | chosen)
-    network = getattr(generator, "network", None)
-    return LoadedGenerator(name, generator, () if network is None else (patcher_of(network),))
-
-
-def patcher_of(network: torch.nn.Module) -> Any:
-    # Looked up at call time: ComfyUI rebinds the class after its start.
-    return comfy.model_patcher.CoreModelPatcher(network, load_device=comfy.model_management.get_torch_device(),
-                                                offload_device=comfy.model_management.unet_offload_device())
-
-
-def face_backend(detector: str) -> Any:
-    """The face models of that name, on ComfyUI's device."""
-    from ..lipsync_core.faces import create_backend
-
-    if detector != "built in":
-        return create_backend(detector, str(comfy.model_management.get_torch_device()))
-    backend = create_backend("builtin")
-    patcher = patcher_of(backend.networks)
-    comfy.model_management.load_models_gpu([patcher], force_full_load=True)
-    backend.device = patcher.load_device
-    return backend
 
 
 def face_rule(face: str, number: int, x: int, y: int) -> Any:

@@ -14,7 +14,11 @@ DETECTORS = ["built in", "face-alignment"]
 LipSyncFaces = io.Custom("LIPSYNC_FACES")
 """A `lipsync_core.stages.Faces`: who is where in which frames, cut out, and from Generate Lip Sync on with new mouths."""
 LipSyncGenerator = io.Custom("LIPSYNC_GENERATOR")
-"""A `nodes.host.LoadedGenerator`."""
+"""A `nodes.host_models.LoadedGenerator`."""
+LipSyncVoices = io.Custom("LIPSYNC_VOICES")
+"""A tuple of `nodes.host.GivenVoice`."""
+LipSyncSpeakers = io.Custom("LIPSYNC_SPEAKERS")
+"""Speaker data (`lipsync_core.speaker_file.SpeakerData`), or `lipsync_core.options.AUTO`."""
 FaceLandmarks = io.Custom("FACE_LANDMARKS")
 """The host's own: {"frames": list of lists of {"landmarks_xy": (478, 2) pixels, ...}, "image_size": (h, w), ...}."""
 
@@ -66,3 +70,33 @@ def batch_input() -> io.Input:
     return io.Int.Input("batch_size", default=8, min=1, max=64, advanced=True,
                         tooltip="Faces that a network is given at a time. It is halved by itself where memory does not suffice; morph "
                                 "takes one at a time.")
+
+
+def casting_inputs() -> list[io.Input]:
+    """Who says what, where it is more than one recording for the chosen face."""
+    return [
+        LipSyncVoices.Input("voices", optional=True,
+                            tooltip="From Voice: several people, each with their own recording. Then 'face' does not count."),
+        LipSyncSpeakers.Input("speakers", optional=True, tooltip="From Who Speaks: who speaks in which frames."),
+    ]
+
+
+def bypass_input() -> io.Input:
+    """Passages of the source."""
+    return io.String.Input("bypass", default="", optional=True, advanced=True,
+                           tooltip="Passages that keep the source's own mouth, in seconds of the video: 3.5-6,10-12, or 10- for all that "
+                                   "follows. Empty: none.")
+
+
+def length_inputs() -> list[io.Input]:
+    """What happens where speech and picture are not of one length."""
+    return [
+        io.Combo.Input("extend_video", options=["off", "hold", "forward", "bounce"], default="off", optional=True,
+                       tooltip="Speech that is longer than the picture: end with the picture (off), hold its last frame (hold), repeat its "
+                               "last seconds (forward), or play them backwards and forwards (bounce)."),
+        io.Float.Input("extend_seconds", default=5.0, min=0.0, max=100000.0, step=0.1, optional=True, advanced=True,
+                       tooltip="How many of the last seconds are repeated; 0 = all of them."),
+        io.Combo.Input("extend_audio", options=["off", "silence"], default="off", optional=True, advanced=True,
+                       tooltip="Speech that is shorter than the picture: end with the speech (off), or keep the whole picture with the "
+                               "mouth at rest (silence)."),
+    ]
