@@ -27,6 +27,11 @@ CUT = (25.0, 0.45)
 """A new shot is suspected where tiny pictures differ by over 25 of 255 in over 45 % of their area."""
 
 
+STRANGER = 0.65
+"""Distance of two embeddings from which a face after a cut is another person's, though it is where the old one was (see
+`faces.embedding`; one person's are up to 0.4 apart, seen the same way)."""
+
+
 @dataclass
 class _Live:
     """A face being followed."""
@@ -49,6 +54,18 @@ class _Live:
         if len(self.shapes) < 2 or self.frames[-1] - self.frames[-2] > 2:
             return self.shapes[-1]
         return self.shapes[-1] + 0.5 * (self.shapes[-1] - self.shapes[-2]).mean(0)
+
+    def is_stranger(self, picture: Pixels, shape: np.ndarray) -> bool:
+        """Whether the face of a new picture is somebody else's: interviews cut from one face to another at the same place."""
+        if not self.album.portraits:
+            return False
+        from .embedding import SIDE, chip, chip_matrix, describe  # a network that clips without such cuts never need
+
+        last = max(self.album.portraits, key=lambda portrait: portrait.frame)
+        row = self.frames.index(last.frame)
+        before = chip(last.pixels, self.shapes[row] - last.corner)
+        a, b = describe([before, picture.warp(chip_matrix(shape), (SIDE, SIDE))])
+        return float(np.linalg.norm(a - b)) > STRANGER
 
     def add(self, frame: int, time: float, shape: np.ndarray, score: float, shot: int, picture: Pixels) -> None:
         self.frames.append(frame)
@@ -126,7 +143,8 @@ class Tracker:
             moved = float(np.linalg.norm(shape.mean(0) - guess.mean(0))) / _size(guess)
             grown = _size(shape) / _size(guess)
             twin = any(overlap(_box(shape), other.box()) > 0.55 for other in kept)
-            if score < LOST or moved > (0.15 if cut else 0.4) or not 0.6 < grown < 1.6 or twin:
+            gone = score < LOST or moved > (0.15 if cut else 0.4) or not 0.6 < grown < 1.6 or twin
+            if gone or (cut and live.is_stranger(view, shape)):
                 self._done.append(live)
                 lost = True
                 continue

@@ -21,11 +21,12 @@ REVERSE = "reverse"
 """NVIDIA's name for bounce."""
 TAIL = 5.0
 """Seconds that are repeated, NVIDIA's own."""
-PIECE = 24 << 20
-"""Bytes of decoded frames that are held to hand them out backwards. A longer piece decodes less twice: a key frame comes every 250
-frames in most files, and each piece is decoded from the one before it."""
-LEAST = 4
-"""Frames of a piece at least, however large they are."""
+PIECE, FRAMES, MOST = 12 << 20, 8, 64 << 20
+"""Bytes of decoded frames that are held to hand them out backwards; of large frames as many more as make `FRAMES`, up to `MOST` bytes. A
+longer piece decodes less twice: a key frame comes every 250 frames in most files, and each piece is decoded from the one before it. (With
+these a clip that is extended to 60 s needs 1.05 times what a clip of 60 s does, `benchmarks/memory.py --bounce`.)"""
+THREADS = 2
+"""Of a decoder that seeks: each holds frames of its own."""
 BLEND = 0.2
 """Seconds over which the end of a round melts into the beginning of the next."""
 TINY = 32
@@ -144,8 +145,8 @@ class _Again:
         """`seekable`: the file's own timestamps are those that frames are asked for by."""
         self._source, self._threads, self._seekable = source, threads, seekable
         self._container: av.container.InputContainer | None = None
-        frame = source.info.width * source.info.height * av.VideoFormat(source.info.pix_fmt).padded_bits_per_pixel // 8
-        self._piece = max(LEAST, PIECE // max(frame, 1))
+        frame = source.info.width * source.info.height * av.VideoFormat(source.info.pix_fmt).padded_bits_per_pixel // 8 or 1
+        self._piece = max(2, PIECE // frame, min(FRAMES, MOST // frame))
 
     def __enter__(self) -> _Again:
         self._open()
@@ -160,8 +161,7 @@ class _Again:
         self._container = open_media(self._source.file)
         self._stream = self._source._stream(self._container)
         self._stream.thread_type = "AUTO"
-        if self._threads:
-            self._stream.codec_context.thread_count = self._threads
+        self._stream.codec_context.thread_count = self._threads or THREADS
 
     def read(self, times: Sequence[int]) -> Iterator[av.VideoFrame]:
         """The frames with timestamps from the first to the last of `times`."""

@@ -57,6 +57,7 @@ def test_backwards_in_pieces(clip: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """However little room there is, the frames are the same; what is held is a piece."""
     whole = samples(VideoSource(clip))
     monkeypatch.setattr(extended, "PIECE", 1)
+    monkeypatch.setattr(extended, "MOST", 1)
     assert order(ExtendedSource(clip, 4.0, "bounce", tail=math.inf), whole) == bounced(0, 39, 100)
 
 
