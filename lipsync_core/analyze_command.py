@@ -32,16 +32,19 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     """Analyse, write what was asked for, and show a summary."""
     check_file(chosen.video, "video")
     from .analysis import analyse
+    from .casting import from_left
     from .contact_sheet import tracks_sheet
-    from .direction import people_of, speakers_of, turns_of
+    from .direction import speakers_of, turns_of
     from .errors import MediaError
     from .faces import create_backend
+    from .faces.identity import same_people
     from .media import VideoSource
     from .speaker_file import FrameSpeakers, speakers_text
 
     source = VideoSource(chosen.video, start=chosen.start, duration=chosen.duration)
     analysis = analyse(source, create_backend(chosen.backend, chosen.device), hooks)
-    people, said = people_of(analysis), None
+    found = same_people(analysis.tracks, analysis.albums)
+    people, said = from_left(found.groups, analysis.tracks), None
     if len(people) > 1 or chosen.speakers:
         try:
             said = turns_of(chosen.video, chosen.start, analysis, people, hooks)
@@ -58,6 +61,9 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     print(f"{chosen.video}: {analysis.frames} frames, {len(analysis.shot_starts)} shot(s), {len(analysis.tracks)} face(s), "
           f"{len(people)} person(s)")
     _show(analysis, people, said)
+    for a, b, distance in found.unsure:
+        print(f"  hard to tell whether tracks #{a} and #{b} are one person (distance {distance:.2f}): --voice \"#{a}+#{b}=FILE\" joins "
+              f"them, --voice \"#{a}=FILE\" keeps them apart")
 
 
 def _tracks(video: Path, analysis: Analysis, people: list[list[int]]) -> str:
@@ -75,7 +81,8 @@ def _show(analysis: Analysis, people: list[list[int]], said: Turns | None) -> No
     by_number = {track.track_id: track for track in analysis.tracks}
     for person, numbers in enumerate(people):
         seconds = sum(end - begin for begin, end, who in said.spans() if who == person) if said else None
-        print(f"  person {person} (--voice {person}=FILE)" + (f", speaks for {seconds:.1f} s" if seconds is not None else "") + ":")
+        spoken = f", speaks for {seconds:.1f} s" if seconds is not None else ""
+        print(f"  person {person} (--face {person}, --voice {person}=FILE){spoken}:")
         for number in sorted(numbers, key=lambda n: by_number[n].times[0]):
             track = by_number[number]
             x0, y0, x1, y1 = track.boxes.mean(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,8 @@ from PIL import Image
 from random_checkpoints import random_wav2lip, save_as_trained, write_musetalk
 from safetensors.torch import save_file
 
+from lipsync_core import Voice, dub
+from lipsync_core.audio import speech_from_samples
 from lipsync_core.generators.lipsyncnet import build, preset
 from lipsync_core.generators.lipsyncnet.checkpoint import save
 
@@ -52,7 +55,24 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray, face
     soundfile.write(folder / "left only.flac", np.repeat(stereo, 3, 0), 48_000)
     Image.fromarray(moving_face(astronaut, 1)[0]).save(folder / "photo.jpg", quality=95)
     (folder / "broken.wav").write_text("this is no sound")
+    write_two_people(folder, astronaut, babble)
     return folder
+
+
+def write_two_people(folder: Path, astronaut: np.ndarray, babble: np.ndarray) -> None:
+    """Two seconds of two people side by side, what each says (the one early, the other late), and speaker data. In the dialogue the left
+    one talks, by a dub of ours, in the video's own sound, and the right one is still."""
+    frames = moving_face(astronaut, 62, 240)
+    both = [np.hstack([frames[i], frames[i + 12][:, ::-1]]) for i in range(50)]
+    write_clip(folder / "two_people.mp4", both, options={"crf": "12"})
+    early, late = np.zeros((2, 32_000), np.float32)
+    early[4000:19_200], late[20_800:] = babble[8000:23_200], babble[8000:19_200]
+    soundfile.write(folder / "early.wav", early, 16_000)
+    soundfile.write(folder / "second.wav", late, 16_000)
+    dub(folder / "two_people.mp4", None, folder / "dialogue.mp4", voices=[Voice(0, speech_from_samples(babble[:32_000], 16_000)),
+                                                                          Voice(1, speech_from_samples(0 * early, 16_000))])
+    box = {"bbox": [0, 0, 240, 240], "speaker_id": 1, "is_speaking": True}
+    (folder / "speakers.json").write_text(json.dumps({"frames": [{"speakers": [box], "bypass": i >= 25} for i in range(50)]}))
 
 
 @pytest.fixture(scope="session")

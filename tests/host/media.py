@@ -63,6 +63,13 @@ def change(before: np.ndarray, after: np.ndarray, where: tuple[slice, slice]) ->
     return float(np.abs(before[:, rows, columns].astype(np.int16) - after[:, rows, columns].astype(np.int16)).mean())
 
 
+def halves(before: Path, after: Path) -> tuple[np.ndarray, np.ndarray]:
+    """How much the mouths of two_people.mp4's left and right half changed, a value a frame."""
+    one, other = frames_of(before).astype(int), frames_of(after).astype(int)
+    difference = np.abs(one[:len(other)] - other)[:, 110:170]
+    return difference[:, :, 60:160].mean((1, 2, 3)), difference[:, :, 300:400].mean((1, 2, 3))
+
+
 def with_tone(clip: Path, target: Path, hertz: float = 440.0) -> Path:
     """The clip's packets as they are, beside a stereo AAC tone of the same length: a video that has a sound of its own."""
     seconds = probe(clip).seconds

@@ -15,18 +15,23 @@ NODES = {
     "OpenLipSyncLoadGenerator": ("Load Generator", "name options restorer restorer_strength", "generator:LIPSYNC_GENERATOR"),
     "OpenLipSyncDetectFaces": ("Detect & Crop Faces", "images fps face number x y detector smoothing landmarks",
                                "faces:LIPSYNC_FACES crops:IMAGE region:MASK"),
-    "OpenLipSyncGenerate": ("Generate Lip Sync", "generator faces audio strength silence offset_ms batch_size",
+    "OpenLipSyncGenerate": ("Generate Lip Sync", "generator faces strength silence offset_ms batch_size audio voices speakers"
+                            " bypass",
                             "faces:LIPSYNC_FACES mouths:IMAGE"),
     "OpenLipSyncBlend": ("Blend Back", "images faces feather mask_grow colour_match", "images:IMAGE mask:MASK"),
-    "OpenLipSyncDubVideo": ("Dub Video", "video audio generator strength silence offset_ms face number x y detector smoothing feather"
-                            " mask_grow colour_match batch_size codec crf", "video:VIDEO report:STRING"),
+    "OpenLipSyncDubVideo": ("Dub Video", "video generator strength silence offset_ms face number x y detector smoothing feather mask_grow"
+                            " colour_match batch_size codec crf audio voices speakers extend_video extend_seconds extend_audio bypass"
+                            " overlay", "video:VIDEO report:STRING"),
+    "OpenLipSyncVoice": ("Voice", "audio number offset who voices", "voices:LIPSYNC_VOICES"),
+    "OpenLipSyncWhoSpeaks": ("Who Speaks", "mode text file faces audio", "speakers:LIPSYNC_SPEAKERS text:STRING turns:STRING"),
     "OpenLipSyncPreviewFaces": ("Preview Faces", "source faces count longest_side", "pictures:IMAGE"),
     "OpenLipSyncEvaluate": ("Evaluate Lip Sync", "dubbed audio source truth", "table:STRING plot:IMAGE"),
 }
 """Node id: (display name, inputs in order, outputs in order). Saved workflows depend on all of it: a change here breaks users' files."""
 
 RANGES = {"strength": (0, 2), "offset_ms": (-1000, 1000), "number": (0, 31), "smoothing": (0, 3), "feather": (0.02, 0.6),
-          "mask_grow": (-0.1, 0.3), "batch_size": (1, 64), "crf": (0, 51), "fps": (1, 240), "count": (0, 64)}
+          "mask_grow": (-0.1, 0.3), "batch_size": (1, 64), "crf": (0, 51), "fps": (1, 240), "count": (0, 64), "offset": (-36000, 36000),
+          "extend_seconds": (0, 100000)}
 
 
 def inputs_of(server: Server, node: str) -> dict[str, list]:
@@ -77,7 +82,8 @@ def test_numbers_have_limits_and_a_default_within_them(server: Server, node: str
 
 def test_experts_knobs_are_folded_away(server: Server) -> None:
     advanced = {name for name, spec in inputs_of(server, "OpenLipSyncDubVideo").items() if spec[1].get("advanced")}
-    assert advanced == set("x y detector smoothing feather mask_grow colour_match batch_size codec crf".split())
+    assert advanced == set("x y detector smoothing feather mask_grow colour_match batch_size codec crf extend_seconds extend_audio bypass"
+                           " overlay".split())
 
 
 def test_generators_come_from_the_hosts_folder_and_from_extra_model_paths(server: Server) -> None:

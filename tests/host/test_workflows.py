@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from host.comfy import Run, Server
 from host.graph import load_workflow, prompt_of_workflow
-from host.media import ABOVE, MOUTH, change, frames_of, probe, tone_of
+from host.media import ABOVE, MOUTH, change, frames_of, halves, probe, tone_of
 from host.setup_host import REPOSITORY
 
 WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
@@ -43,7 +43,8 @@ def expect_dubbed(server: Server, file) -> None:
 
 
 def test_these_are_all_the_workflows() -> None:
-    assert [file.stem for file in WORKFLOWS] == ["dub_and_upscale", "evaluate", "four_stages", "photo_to_talking_clip", "quick_dub"]
+    assert [file.stem for file in WORKFLOWS] == ["dialogue", "dub_and_upscale", "evaluate", "four_stages", "photo_to_talking_clip",
+                                                 "quick_dub", "two_speakers"]
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
@@ -78,7 +79,7 @@ def test_photo_to_talking_clip(server: Server) -> None:
     run, prompt = run_file(server, "photo_to_talking_clip")
     file = saved(server, run, prompt)
     result = probe(file)
-    assert result.frames == 75 and abs(result.audio_seconds - 3.0) < 0.15         # as long as the speech, not as the 250 repeated frames
+    assert result.frames == 75 and abs(result.audio_seconds - 3.0) < 0.15         # as long as the speech, of one picture
     pictures = frames_of(file)
     scale = result.height / 320
     mouth = tuple(slice(round(s.start * scale), round(s.stop * scale)) for s in MOUTH)
@@ -94,3 +95,22 @@ def test_evaluate(server: Server) -> None:
     (plot,) = nodes_of(prompt, "PreviewImage")
     assert len(server.text(run, table).splitlines()) > 3
     assert server.files(run, plot)[0].stat().st_size > 2000
+
+
+def test_two_speakers(server: Server) -> None:
+    """Both mouths change (which moves when: test_voices.py); the sound is both."""
+    run, prompt = run_file(server, "two_speakers")
+    file = saved(server, run, prompt)
+    assert probe(file).frames == 50
+    left, right = halves(server.base / "input" / "two_people.mp4", file)
+    assert left.mean() > ENCODING / 2 and right.mean() > ENCODING / 2
+
+
+def test_dialogue(server: Server) -> None:
+    """The clip's own sound is told apart: the left mouth goes with it, the right face is still."""
+    run, prompt = run_file(server, "dialogue")
+    file = saved(server, run, prompt)
+    (report,) = nodes_of(prompt, "PreviewAny")
+    assert "person 0" in server.text(run, report) and "person 1" not in server.text(run, report)
+    left, right = halves(server.base / "input" / "dialogue.mp4", file)
+    assert left.mean() > right.mean() + ENCODING / 2
