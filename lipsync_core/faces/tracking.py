@@ -27,6 +27,9 @@ CUT = (25.0, 0.45)
 """A new shot is suspected where tiny pictures differ by over 25 of 255 in over 45 % of their area."""
 
 
+JUMP = (5.5, 2.5)
+"""Levels, and times the last change, by which the colours of a lower face change at least where a cut puts another one in its place (of 45
+pairs of people the nearest: 6; within clips: 2, at most 4 to 20). Then the embedding is asked."""
 STRANGER = 0.65
 """Distance of two embeddings from which a face after a cut is another person's, though it is where the old one was (see
 `faces.embedding`; one person's are up to 0.4 apart, seen the same way)."""
@@ -45,6 +48,8 @@ class _Live:
     """What `occlusion.look` saw, one frame after the other: 144 bytes each."""
     album: Album = field(default_factory=Album)
     unseen: int = 0
+    known: tuple[int, np.ndarray] | None = None
+    """Frame of a portrait, and its embedding."""
 
     def box(self) -> np.ndarray:
         return _box(self.shapes[-1])
@@ -62,18 +67,29 @@ class _Live:
         from .embedding import SIDE, chip, chip_matrix, describe  # a network that clips without such cuts never need
 
         last = max(self.album.portraits, key=lambda portrait: portrait.frame)
-        row = self.frames.index(last.frame)
-        before = chip(last.pixels, self.shapes[row] - last.corner)
-        a, b = describe([before, picture.warp(chip_matrix(shape), (SIDE, SIDE))])
-        return float(np.linalg.norm(a - b)) > STRANGER
+        if self.known is None or self.known[0] != last.frame:
+            row = self.frames.index(last.frame)
+            self.known = last.frame, describe([chip(last.pixels, self.shapes[row] - last.corner)])[0]
+        now = describe([picture.warp(chip_matrix(shape), (SIDE, SIDE))])[0]
+        return float(np.linalg.norm(self.known[1] - now)) > STRANGER
 
-    def add(self, frame: int, time: float, shape: np.ndarray, score: float, shot: int, picture: Pixels) -> None:
+    def jumps(self, seen: np.ndarray) -> bool:
+        """Whether the colours of the lower face, `occlusion.look`, change as they do from one person to another."""
+        size = seen.nbytes
+        if len(self.looks) < 2 * size:
+            return False
+        last, before = (np.frombuffer(self.looks, np.uint8, size, len(self.looks) - i * size).astype(np.int16) for i in (1, 2))
+        step = np.abs(seen.ravel().astype(np.int16) - last).mean()
+        return bool(step > JUMP[0] and step > JUMP[1] * np.abs(last - before).mean())
+
+    def add(self, frame: int, time: float, shape: np.ndarray, score: float, shot: int, picture: Pixels,
+            seen: np.ndarray | None = None) -> None:
         self.frames.append(frame)
         self.times.append(time)
         self.shapes.append(shape)
         self.scores.append(score)
         self.shots.append(shot)
-        self.looks += look(picture, shape).tobytes()
+        self.looks += (look(picture, shape) if seen is None else seen).tobytes()
         if score >= FOUND:
             self.album.offer(frame, time, shape, picture)
 
@@ -111,8 +127,8 @@ class Tracker:
         self._last, self._size = frame, (picture.width, picture.height)
         self.backend.begin(frame)
         cut = self._looks_cut(picture)
-        lost = self._follow(frame, time, picture, cut)
-        if cut and lost:
+        lost, swapped = self._follow(frame, time, picture, cut)
+        if (cut and lost) or swapped:
             # New picture and nobody where they were: a new shot. A flash or a pan leaves the faces in place.
             self._shot += 1
             self.shot_starts.append(frame)
@@ -130,28 +146,31 @@ class Tracker:
         before, self._tiny = self._tiny, tiny
         return before is not None and before.shape == tiny.shape and float((np.abs(tiny - before) > CUT[0]).mean()) > CUT[1]
 
-    def _follow(self, frame: int, time: float, picture: Pixels, cut: bool) -> bool:
-        """Move every live face on; True if one was lost."""
+    def _follow(self, frame: int, time: float, picture: Pixels, cut: bool) -> tuple[bool, bool]:
+        """Move every live face on: whether one was lost, and whether all of them have become other people."""
         if not self._live:
-            return cut
+            return cut, False
         guesses = [live.predicted() for live in self._live]
         views = [Seen(picture) for _ in guesses]
         shapes, scores = self.backend.landmarks(views, guesses)
         kept: list[_Live] = []
-        lost = False
+        lost, swapped = False, 0
         for live, view, guess, shape, score in zip(self._live, views, guesses, shapes, scores):
             moved = float(np.linalg.norm(shape.mean(0) - guess.mean(0))) / _size(guess)
             grown = _size(shape) / _size(guess)
             twin = any(overlap(_box(shape), other.box()) > 0.55 for other in kept)
             gone = score < LOST or moved > (0.15 if cut else 0.4) or not 0.6 < grown < 1.6 or twin
-            if gone or (cut and live.is_stranger(view, shape)):
+            seen = None if gone else look(view, shape)
+            stranger = not gone and (cut or live.jumps(seen)) and live.is_stranger(view, shape)
+            swapped += stranger
+            if gone or stranger:
                 self._done.append(live)
                 lost = True
                 continue
-            live.add(frame, time, shape, float(score), self._shot, view)
+            live.add(frame, time, shape, float(score), self._shot, view, seen)
             kept.append(live)
         self._live = kept
-        return lost
+        return lost, bool(guesses) and swapped == len(guesses)
 
     def _detect(self, frame: int, time: float, picture: Pixels) -> None:
         found = self.backend.detect([picture])[0][:self.max_faces]

@@ -15,6 +15,7 @@ from lipsync_core.faces.album import Album
 from lipsync_core.faces.builtin import BuiltinBackend
 from lipsync_core.faces.embedding import SIDE, chip, chip_matrix, describe
 from lipsync_core.faces.identity import SAME, same_people
+from lipsync_core.faces.tracking import Tracker
 from lipsync_core.media import VideoSource
 from lipsync_core.pixels import ArrayPixels
 from lipsync_core.types import FaceTrack, Hooks
@@ -111,3 +112,19 @@ def _shifted(album: Album, frames: int) -> Album:
     result = Album()
     result.portraits = [dataclasses.replace(portrait, frame=portrait.frame + frames) for portrait in album.portraits]
     return result
+
+
+def test_a_cut_to_somebody_else_at_the_same_place(shared_media: Path, backend: BuiltinBackend) -> None:
+    """The landmarks go on as if nothing had happened; the face does not."""
+    files = sorted((shared_media / "talking").glob("grid_*.mpg"))[:2]
+    shots = [[item.frame.to_ndarray(format="rgb24") for item in VideoSource(file).frames()][:10] for file in files]
+    first, second = (face(shot[0], backend) for shot in shots)
+    moved = (first[27:48].mean(0) - second[27:48].mean(0)).astype(float)
+    there = np.array([[1, 0, moved[0]], [0, 1, moved[1]]])
+    shots[1] = [cv2.warpAffine(picture, there, picture.shape[1::-1], borderMode=cv2.BORDER_REFLECT) for picture in shots[1]]
+    tracker = Tracker(backend)
+    for i, picture in enumerate(shots[0] + shots[1]):
+        tracker.feed(i, i / 25, ArrayPixels(picture.astype(np.float32)))
+    tracks = tracker.finish()
+    assert [track.frames.tolist() for track in sorted(tracks, key=lambda track: track.frames[0])] == [list(range(10)), list(range(10, 20))]
+    assert len(same_people(tracks, tracker.albums).groups) == 2
