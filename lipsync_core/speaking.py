@@ -13,23 +13,37 @@ from .types import SPEECH_RATE, FaceTrack
 
 RATE = 25.0
 """Values a second."""
-WINDOW = 0.3
-"""Seconds (standard deviation of a Gaussian) over which lips and sound are compared: two or three syllables. With 1.0 a change of speaker
-is seen half a second late or early (85 % right instead of 94)."""
+WINDOW = 0.2
+"""Seconds (standard deviation of a Gaussian) over which lips and sound are compared: two syllables. The path below adds up what several
+windows say; windows of 1.5 s and more see a change of speaker half a second late or early. This constant and those below were chosen on
+the clips that `benchmarks/speakers.py --constants` shows."""
 STILLNESS = 0.015
 """Outer-eye distances added to the spread of an opening (talking: 0.03 to 0.09), so that the noise of lips at rest goes with nothing."""
+FAINT = 0.02
+"""The same for the heard opening, whose whole range is 1."""
 LAGS = np.arange(-6, 7) / RATE
 """Seconds by which the sound may be late (or early) against the picture, all through a clip."""
+BELIEVED = 0.25
+"""Mean agreement of whoever fits best, from which the best of these lags is taken, instead of none: two people who take turns reach 0.38
+and more at their own lag, faces that somebody unseen talks over reach 0.27 at the best of 13."""
 MOVING = 0.15
-"""Weight of how much lips move, beside how well their movement goes with the sound."""
-USUAL = 0.03
-"""Spread of an opening, outer-eye distances, that is half of a talker's weight."""
-NOBODY = 0.22
+"""Weight of how fast lips move, beside how well their movement goes with the sound."""
+USUAL, BRIEF = 0.2, 0.1
+"""Outer-eye distances a second that are half of a mover's weight (talking: 0.2 to 1; the noise of landmarks: 0.05), and the seconds
+(standard deviation) over which they are counted."""
+NOBODY = 0.27
 """What a face must reach to be taken for the speaker, rather than somebody unseen."""
-SWITCH = 4.0
-"""Cost of a change of speaker, in values' worth of score: a third of a second of clear advantage."""
+SWITCH = 2.0
+"""Cost of a change of speaker, in values' worth of score: a fifth of a second of clear advantage."""
+LEAVE, RETURN = 8.0, 4.0
+"""The same for a change from a face that is seen to nobody, and back: a word that lips and ear disagree on is no unseen speaker. Where
+faces come or go (a cut) every change costs `SWITCH`."""
+SHORTEST = 0.6
+"""Seconds of a turn at least, unless the faces in the picture change within it: shorter ones are mistakes or an "mhm"."""
 UNSEEN = -1.0
 """Score of somebody who is not in the picture."""
+MARGIN, STEADY = 0.12, 0.4
+"""Advantage in score, evened out over so many seconds (standard deviation), at which `Turns.confidence` is 0.73."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +53,16 @@ class Turns:
     speaker: np.ndarray
     """int (m,): an index of `people`, -1 = nobody who is seen."""
     scores: np.ndarray
-    """float32 (m, people): how well each one's lips go with the sound, about 0 (not at all) to 1."""
+    """float32 (m, people): how well each one's lips go with the sound, about 0 (not at all, or not seen) to 1."""
     voiced: np.ndarray
     """bool (m,): somebody speaks."""
+    confidence: np.ndarray
+    """float32 (m,), 0..1: how far `speaker` is ahead of everybody else (0.5: another is as likely). In silence 0.5."""
+
+    @property
+    def times(self) -> np.ndarray:
+        """float64 (m,): seconds from the clip's first frame."""
+        return np.arange(len(self.speaker)) / RATE
 
     def speaks(self, person: int, time: float) -> bool:
         """Whether `person` has the word at `time` seconds; after the sound has ended, the last one keeps it."""
@@ -51,17 +72,15 @@ class Turns:
 
     def spans(self) -> list[tuple[float, float, int]]:
         """(from, to, person), seconds, in order; moments in which nobody has the word are missing."""
-        edges = np.flatnonzero(np.diff(self.speaker)) + 1
-        bounds = [0, *edges.tolist(), len(self.speaker)]
-        return [(begin / RATE, end / RATE, int(self.speaker[begin])) for begin, end in zip(bounds, bounds[1:])
-                if end > begin and self.speaker[begin] >= 0]
+        return [(begin / RATE, end / RATE, int(self.speaker[begin])) for begin, end in _runs(self.speaker) if self.speaker[begin] >= 0]
 
 
 def turns(tracks: Sequence[FaceTrack], sound: np.ndarray, *, people: Sequence[Sequence[int]] | None = None,
           articulation: Articulation | None = None, check: Callable[[], None] = lambda: None) -> Turns:
     """`sound`: the source's, float32 (n,) at 16 kHz from the tracks' time 0; `people`: groups of track numbers, default each track alone.
 
-    Where it is hard to tell the last speaker goes on. Of two who speak at once one is named.
+    Where it is hard to tell the last speaker goes on, and so they do in pauses. Of two who speak at once the one is named whose lips go
+    better with the sound. Where nobody's lips do, nobody is named: somebody unseen speaks.
     """
     people = [[track.track_id] for track in tracks] if people is None else people
     seconds = max([len(sound) / SPEECH_RATE, *(float(track.times[-1]) for track in tracks)])
@@ -70,7 +89,9 @@ def turns(tracks: Sequence[FaceTrack], sound: np.ndarray, *, people: Sequence[Se
     voiced = heard.activity > 0.5
     openings, seen = _openings(tracks, people, times)
     scores = _scores(openings, seen, heard.opening, voiced)
-    return Turns(_best_path(scores, seen, voiced), scores.T.astype(np.float32), voiced)
+    check()
+    speaker = _lasting(_best_path(scores, seen, voiced), scores, seen, voiced)
+    return Turns(speaker, scores.T.astype(np.float32), voiced, _confidence(speaker, scores, seen, voiced))
 
 
 def _openings(tracks: Sequence[FaceTrack], people: Sequence[Sequence[int]], times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,29 +111,31 @@ def _openings(tracks: Sequence[FaceTrack], people: Sequence[Sequence[int]], time
 
 
 def _scores(openings: np.ndarray, seen: np.ndarray, heard: np.ndarray, voiced: np.ndarray) -> np.ndarray:
-    """(people, m): agreement of lips with the sound at the clip's own lag, and how much they move."""
+    """(people, m): agreement of lips with the sound at the clip's own lag, and how much they move; 0 for who is not seen."""
     if not len(openings):
         return np.zeros((0, len(heard)))
-    best, most = None, -np.inf
-    for lag in LAGS:
-        late = np.roll(heard, -round(lag * RATE))
+    best, most = np.zeros(openings.shape), BELIEVED
+    for lag in sorted(LAGS, key=abs):
+        late = _shifted(heard, round(lag * RATE))
         agreement = np.stack([_agreement(opening, late, here) for opening, here in zip(openings, seen)])
-        total = float(np.where(seen, agreement, -1).max(0)[voiced].mean()) - 0.05 * abs(lag) if voiced.any() else 0.0
-        if total > most:
-            best, most = agreement, total
-    spread = np.stack([_spread(opening, here) for opening, here in zip(openings, seen)])
-    return best + MOVING * spread / (spread + USUAL)
+        total = float(np.where(seen, agreement, 0).max(0)[voiced].mean()) if voiced.any() else 0.0
+        if total > most or not lag:
+            best, most = agreement, max(total, most)
+    speed = np.stack([_speed(opening, here) for opening, here in zip(openings, seen)])
+    return np.where(seen, best + MOVING * speed / (speed + USUAL), 0.0)
 
 
-def _kernel() -> np.ndarray:
-    reach = np.arange(-round(2.5 * WINDOW * RATE), round(2.5 * WINDOW * RATE) + 1) / RATE
-    return np.exp(-0.5 * (reach / WINDOW) ** 2)
+def _shifted(values: np.ndarray, places: int) -> np.ndarray:
+    """`values` (m,), `places` earlier; 0 beyond the ends."""
+    if places < 0:
+        return np.pad(values, (-places, 0))[:len(values)]
+    return np.pad(values, (0, places))[places:]
 
 
-def _local(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mean of `values` nearby, where there is weight."""
-    kernel = _kernel()
-    half = len(kernel) // 2
+def _local(values: np.ndarray, weight: np.ndarray, reach: float = WINDOW) -> np.ndarray:
+    """Mean of `values` nearby (Gaussian, standard deviation `reach` seconds), where there is weight."""
+    at = np.arange(-round(2.5 * reach * RATE), round(2.5 * reach * RATE) + 1) / RATE
+    kernel, half = np.exp(-0.5 * (at / reach) ** 2), len(at) // 2
     total = np.convolve(np.pad(values * weight, half), kernel, mode="valid")
     return total / np.maximum(np.convolve(np.pad(weight, half), kernel, mode="valid"), 1e-6)
 
@@ -123,12 +146,13 @@ def _agreement(opening: np.ndarray, heard: np.ndarray, here: np.ndarray) -> np.n
     a, b = opening - _local(opening, weight), heard - _local(heard, weight)
     both = _local(a * b, weight)
     spread_a, spread_b = np.sqrt(_local(a * a, weight)), np.sqrt(_local(b * b, weight))
-    return both / ((spread_a + STILLNESS) * (spread_b + 0.02))
+    return both / ((spread_a + STILLNESS) * (spread_b + FAINT))
 
 
-def _spread(opening: np.ndarray, here: np.ndarray) -> np.ndarray:
-    weight = here.astype(float)
-    return np.sqrt(_local((opening - _local(opening, weight)) ** 2, weight))
+def _speed(opening: np.ndarray, here: np.ndarray) -> np.ndarray:
+    """Outer-eye distances a second, (m,)."""
+    both = np.pad(here[1:] & here[:-1], (1, 0)).astype(float)
+    return _local(np.abs(np.diff(opening, prepend=opening[:1])) * RATE, both, BRIEF)
 
 
 def _best_path(scores: np.ndarray, seen: np.ndarray, voiced: np.ndarray) -> np.ndarray:
@@ -136,15 +160,52 @@ def _best_path(scores: np.ndarray, seen: np.ndarray, voiced: np.ndarray) -> np.n
     count, length = scores.shape
     gain = np.concatenate([np.where(seen, scores, UNSEEN), np.full((1, length), NOBODY)])
     gain = np.where(voiced | np.pad(~seen, ((0, 1), (0, 0))), gain, 0.0)
+    cost = np.full((count + 1, count + 1), SWITCH)
+    cost[:-1, -1], cost[-1, :-1] = LEAVE, RETURN
+    np.fill_diagonal(cost, 0)
+    at_cut = np.minimum(cost, SWITCH)
+    cut = np.pad((seen[:, 1:] != seen[:, :-1]).any(0), (1, 0)) if length else np.zeros(0, bool)
     total, back = np.zeros(count + 1), np.zeros((length, count + 1), int)
     for moment in range(length):
-        best = int(total.argmax())
-        stay = total >= total[best] - SWITCH
-        back[moment] = np.where(stay, np.arange(count + 1), best)
-        total = np.where(stay, total, total[best] - SWITCH) + gain[:, moment]
+        come = total[:, None] - (at_cut if cut[moment] else cost)
+        back[moment] = come.argmax(0)
+        total = come.max(0) + gain[:, moment]
     path = np.zeros(length, int)
     state = int(total.argmax())
     for moment in range(length - 1, -1, -1):
         path[moment] = state
         state = int(back[moment, state])
     return np.where(path == count, -1, path)
+
+
+def _runs(values: np.ndarray) -> list[tuple[int, int]]:
+    """(begin, end) of runs of equal values (m,), in order."""
+    bounds = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    return [(begin, end) for begin, end in zip(bounds, bounds[1:]) if end > begin]
+
+
+def _lasting(speaker: np.ndarray, scores: np.ndarray, seen: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """Turns under `SHORTEST` go to whichever neighbour fits better, the shortest first; those that a cut bounds stay."""
+    speaker = speaker.copy()
+    gain = np.concatenate([np.where(seen, scores, UNSEEN), np.full((1, len(speaker)), NOBODY)]) * voiced
+    same = np.pad((seen[:, 1:] == seen[:, :-1]).all(0), (1, 0)) if len(speaker) else np.zeros(0, bool)
+    while True:
+        found = [(end - begin, begin, end) for begin, end in _runs(speaker) if end - begin < round(SHORTEST * RATE)
+                 and begin > 0 and end < len(speaker) and same[begin:end + 1].all()]
+        if not found:
+            return speaker
+        _, begin, end = min(found)
+        before, after = int(speaker[begin - 1]), int(speaker[end])
+        speaker[begin:end] = max((before, after), key=lambda who: float(gain[who, begin:end].sum()))
+
+
+def _confidence(speaker: np.ndarray, scores: np.ndarray, seen: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+    """float32 (m,), see `Turns.confidence`."""
+    length = len(speaker)
+    gain = np.concatenate([np.where(seen, scores, UNSEEN), np.full((1, length), NOBODY)])
+    named, moments = np.where(speaker < 0, len(gain) - 1, speaker), np.arange(length)
+    mine = gain[named, moments].copy()
+    gain[named, moments] = -np.inf
+    ahead = np.clip(mine - np.maximum(gain.max(0), UNSEEN), -1, 1)
+    ahead = np.where(voiced, _local(ahead, voiced.astype(float), STEADY), 0.0)
+    return (1 / (1 + np.exp(-ahead / MARGIN))).astype(np.float32)

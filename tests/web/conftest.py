@@ -52,6 +52,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     make_clip(folder / "clip.mp4", SECONDS, 480)
     speech, rate = soundfile.read(SPEECH)
     soundfile.write(folder / "speech.wav", speech[:round(SECONDS * rate)], rate)
+    for name in ("two_people.mp4", "dialogue.mp4"):                   # the templates of several people only need to open
+        shutil.copyfile(folder / "clip.mp4", folder / name)
+    shutil.copyfile(folder / "speech.wav", folder / "second.wav")
     cv2.imwrite(str(folder / "photo.jpg"), cv2.cvtColor(portrait()[:300, 72:372], cv2.COLOR_RGB2BGR))
     running = Server(host, base, tmp_path_factory.mktemp("other disk"))
     yield running
