@@ -12,8 +12,8 @@ import av
 import numpy as np
 
 from .held import FPS, HeldSource, LongerSource
-from .layouts import layout_of
-from .pixels import FrameView, own_frame
+from .melt import melted
+from .pixels import FrameView
 from .source import SourceFrame, VideoSource, open_media
 
 EXTEND = ("off", "hold", "forward", "bounce")
@@ -105,7 +105,7 @@ class ExtendedSource(LongerSource):
         lead = list(again.read(times[max(0, first - len(ends)):first])) if first else []
         plain = len(ends) - len(lead)
         shares = [(i + 1) / (len(lead) + 1) for i in range(len(lead))]
-        return [*ends[:plain], *(_mixed(*three) for three in zip(ends[plain:], lead, shares))]
+        return [*ends[:plain], *(melted(*three) for three in zip(ends[plain:], lead, shares))]
 
 
 class _Looks:
@@ -194,19 +194,6 @@ class _Again:
             piece = list(self.read(times[max(0, end - self._piece):end]))
             while piece:
                 yield piece.pop()
-
-
-def _mixed(frame: av.VideoFrame, other: av.VideoFrame, share: float) -> av.VideoFrame:
-    """`frame` with `share` of `other`, in its own samples; as it is, where it has a format that is never written to."""
-    if layout_of(frame.format.name) is None:
-        return frame
-    target, source = FrameView(own_frame(frame)), FrameView(other)
-    for index in range(len(target.layout.components)):
-        mine, theirs = target.samples(index), source.samples(index)
-        shift = target.layout.shift
-        mixed = (1 - share) * (mine >> shift).astype(np.float32) + share * (theirs >> shift)
-        mine[...] = np.rint(mixed).astype(mine.dtype) << shift
-    return target.frame
 
 
 def longer(file: Path | str | BinaryIO, how: str, seconds: float, *, tail: float = TAIL, start: float = 0, duration: float | None = None,
