@@ -75,7 +75,7 @@ class ExtendedSource(LongerSource):
         times = list(clock)
         with _Again(self, threads, plain) as again:
             if self.how == "forward":
-                self._first = looks.seam() if self._first is None else self._first
+                self._first = looks.seam(held) if self._first is None else self._first
                 ends = self._melted([item.frame for item in waiting], times, again)
                 for item, frame in zip(waiting, ends):
                     yield SourceFrame(item.index, item.time, item.pts, frame)
@@ -116,21 +116,24 @@ class _Looks:
         self._tail: deque[np.ndarray] = deque(maxlen=size or 3)
         self._start: list[np.ndarray] | None = [] if size is None else None
         self._room = max(3, round(BEGINNING * rate))
+        self._count = 0
 
     def add(self, picture: np.ndarray) -> None:
         look = picture.astype(np.float32).mean(-1)
+        self._count += 1
         self._tail.append(look)
         if self._start is not None and len(self._start) < self._room:
             self._start.append(look)
 
-    def seam(self) -> int:
+    def seam(self, lead: int) -> int:
         """Number in the tail of the frame that goes best after the last one: picture and movement differ least. In the tail's first half,
-        so that a round is not short."""
+        so that a round is not short, and not among its first `lead` frames."""
         tail = list(self._tail)
-        places = self._start if self._start is not None else tail[:len(tail) // 2 + 1]
+        places = self._start[:self._count // 2 + 1] if self._start is not None else tail[:len(tail) // 2 + 1]
         end, before = tail[-1], tail[max(-2, -len(tail))]
-        best, least = 0, float(np.abs(places[0] - end).mean())
-        for i in range(1, len(places)):
+        # Where there are frames before it that the end can melt into; a clip of a few frames begins again.
+        best, least = 0, np.inf
+        for i in range(min(lead, len(places)), len(places)):
             jump = np.abs(places[i - 1] - end).mean()
             turn = np.abs((places[i] - places[i - 1]) - (end - before)).mean()
             if jump + turn < least:
@@ -159,7 +162,7 @@ class _Again:
         if self._container is not None:
             self._container.close()
         self._container = open_media(self._source.file)
-        self._stream = self._source._stream(self._container)
+        self._stream = self._source.stream_of(self._container)
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = self._threads or THREADS
 
@@ -170,7 +173,7 @@ class _Again:
         if self._seekable:
             self._container.seek(times[0], stream=self._stream, backward=True)
             early = False
-            for pts, frame in self._source._timed(self._container, self._stream):
+            for pts, frame in self._source.timed(self._container, self._stream):
                 early = early or pts <= times[0]
                 if not early:
                     break
@@ -182,7 +185,7 @@ class _Again:
                 return
             self._seekable = False                                    # no index, or timestamps that only counting gives
         self._open()
-        for pts, frame in self._source._timed(self._container, self._stream):
+        for pts, frame in self._source.timed(self._container, self._stream):
             if pts > times[-1]:
                 return
             if pts >= times[0]:

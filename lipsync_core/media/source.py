@@ -105,13 +105,14 @@ class VideoSource:
         self.origin = 0
         """Timestamp of frame 0 in the file, units of `VideoInfo.time_base`, once it was read."""
         with open_media(file) as container:
-            stream = self._stream(container)
+            stream = self.stream_of(container)
             first = next(self._decode(container, stream), None)
             if first is None:
                 raise MediaError(f"{_name(str(file))} has no picture that can be decoded: it is damaged or empty.")
             self.info = _describe(container, stream, first)
 
-    def _stream(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+    def stream_of(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+        """The picture in an open container; raises `MediaError` where there is none."""
         streams = [s for s in container.streams.video if s.codec_context is not None
                    and not int(getattr(s, "disposition", 0) or 0) & _ATTACHED]
         if not streams:
@@ -137,7 +138,7 @@ class VideoSource:
             except FFmpegError:
                 self.damaged += 1
 
-    def _timed(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[tuple[int, av.VideoFrame]]:
+    def timed(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[tuple[int, av.VideoFrame]]:
         """Frames with timestamps that ascend, whatever the file says."""
         step, last = max(1, round(1 / (self.info.frame_rate * self.info.time_base))), None
         for frame in self._decode(container, stream):
@@ -148,7 +149,7 @@ class VideoSource:
     def frames(self, threads: int = 0) -> Iterator[SourceFrame]:
         """The frames of the window in order, decoded anew by each call. `threads` 0 = as many as the decoder likes."""
         with open_media(self.file) as container:
-            stream = self._stream(container)
+            stream = self.stream_of(container)
             stream.thread_type = "AUTO"
             if threads:
                 stream.codec_context.thread_count = threads
@@ -158,7 +159,7 @@ class VideoSource:
                 container.seek(int(self.start / base) + zero, stream=stream, backward=True)
             origin: int | None = None
             index = 0
-            for pts, frame in self._timed(container, stream):
+            for pts, frame in self.timed(container, stream):
                 if self.start > 0 and (pts - zero) * base < self.start:
                     continue
                 if origin is None:
