@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import soundfile
 from helpers import moving_face, pictures, write_clip
 
 from lipsync_core import DubOptions, Encoding, Soundtrack, Voice, dub
+from lipsync_core.audio import speech_from_samples
 from lipsync_core.cli import main
 from lipsync_core.errors import LipSyncError
 from lipsync_core.speaker_file import FrameSpeakers, Speaker, load_speakers, speakers_text
@@ -79,6 +81,49 @@ def test_the_others_samples_are_untouched(couple: Path, recordings: tuple[Path, 
     right = moved(couple, result, RIGHT)
     assert len(right) in (37, 38)                                     # the voice ends after 1.5 s
     assert right[20:36].mean() > 0.05
+
+
+def test_both_speak_at_once(couple: Path, recordings: tuple[Path, Path], tmp_path: Path) -> None:
+    early, _ = recordings
+    report = dub(couple, None, tmp_path / "o.mp4", LOSSLESS, voices=[Voice((60.0, 120.0), early), Voice("#0+#1", early)], silence="keep")
+    left, right = moved(couple, tmp_path / "o.mp4", LEFT), moved(couple, tmp_path / "o.mp4", RIGHT)
+    assert len(report.chosen) == 2 and left[14:28].mean() > 0.05 < right[14:28].mean()
+    assert "limiter" not in " ".join(report.warnings)
+
+
+def test_the_same_person_in_a_later_shot(couple: Path, recordings: tuple[Path, Path], astronaut: np.ndarray, tmp_path: Path) -> None:
+    """A cut from a shot of one person to another, from farther away on the other side: the voice goes on."""
+    frames = moving_face(astronaut, 25, SIDE)
+    empty = np.full((SIDE, 2 * SIDE, 3), (40, 90, 130), np.uint8)
+    far = [cv2.resize(frame, (200, 200), interpolation=cv2.INTER_AREA) for frame in frames]
+    shots = [np.hstack([frame, empty[:, :SIDE]]) for frame in frames] + [empty.copy() for _ in far]
+    for shot, frame in zip(shots[25:], far):
+        shot[:200, -200:] = frame
+    clip = write_clip(tmp_path / "cut.mp4", shots, options={"crf": "12"})
+    report = dub(clip, None, tmp_path / "o.mp4", LOSSLESS, voices=[Voice(0, recordings[0]), Voice(0, recordings[1])], silence="keep")
+    assert len(report.people) == 1 and len(report.chosen) == 2 and not report.warnings
+    changed = moved(clip, tmp_path / "o.mp4", np.s_[:])
+    assert changed[14:25].mean() > 0.05 < changed[36:50].mean()
+
+
+def test_who_speaks_is_told_from_the_clip_itself(couple: Path, babble: np.ndarray, babble_file: Path, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture) -> None:
+    """The source is a dub of ours: the left one says what is heard, the right one is still. Then another recording takes its turns."""
+    said = speech_from_samples(babble[:2 * RATE], RATE)
+    talk = tmp_path / "talk.mkv"
+    dub(couple, None, talk, LOSSLESS, voices=[Voice(0, said), Voice(1, speech_from_samples(np.zeros(2 * RATE, np.float32), RATE))])
+    result = tmp_path / "o.mkv"
+    command = ["dub", str(talk), str(babble_file), "--speakers", "auto", "--silence", "generate", "-o", str(result), *QUICK]
+    assert main([*command, "--report", str(tmp_path / "report.json")]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {person for *_, person in report["turns"]} == {0} and sorted(report["people"]) == [[0], [1]]
+    assert "person 0" in capsys.readouterr().out
+    assert (moved(talk, result, RIGHT) == 0).all()
+    assert main(["analyze", str(talk), "--speakers", str(tmp_path / "turns.json"), "--quiet"]) == 0
+    speaking = {one.speaker_id for frame in load_speakers(tmp_path / "turns.json") for one in frame.speakers if one.speaking}
+    assert speaking == {0}
+    assert main(["dub", str(couple), str(babble_file), "--speakers", "auto", "-o", str(tmp_path / "none.mp4"), *QUICK]) == 1
+    assert "own sound" in capsys.readouterr().err and not (tmp_path / "none.mp4").exists()
 
 
 @pytest.mark.parametrize(("voices", "says"), [
