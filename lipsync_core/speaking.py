@@ -31,8 +31,8 @@ among them 0.5, and faces that somebody unseen talks over 0.51 at the best of 13
 MOVING = 0.15
 """Weight of how fast lips move, beside how well their movement goes with the sound."""
 USUAL, BRIEF = 0.2, 0.1
-"""Outer-eye distances a second that are half of a mover's weight (talking: 0.17 to 0.8; lips at rest, by the noise of landmarks: 0.05 to 0.17), and the seconds
-(standard deviation) over which they are counted."""
+"""Outer-eye distances a second that are half of a mover's weight (talking: 0.17 to 0.8; lips at rest, by the noise of landmarks: 0.05 to
+0.17), and the seconds (standard deviation) over which they are counted."""
 NOBODY = 0.27
 """What a face must reach to be taken for the speaker, rather than somebody unseen."""
 SWITCH = 2.0
