@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import soxr
@@ -19,8 +20,8 @@ BLOCK = 0.1
 """Seconds that are mixed at a time."""
 JOINT = 0.02
 """Seconds over which a loop fades out and in where it begins again, so that it does not click."""
-PEAK = 1.0
-"""The highest sample: more can't be stored."""
+PEAK = 0.99
+"""The highest sample: more can't be stored, and lossy formats come out a little above what they were given."""
 PIECE, RELEASE = 0.01, 0.2
 """Seconds: the limiter's step, by which it also looks ahead, and how long it takes to let go of a sound that it silenced."""
 DUCK_DB = -12.0
@@ -29,9 +30,12 @@ DUCK_RATE = 100
 """Values a second of a duck curve."""
 BEFORE, AFTER, SLOPE = 0.15, 0.5, 0.3
 """Seconds by which a background is lowered before speech and stays low after it (the pauses between words), and in which it changes."""
-SURROUND = {6: np.array([[1, 0, 0.7071, 0, 0.7071, 0], [0, 1, 0.7071, 0, 0, 0.7071]], np.float32),
+SURROUND = {3: np.array([[1, 0, 0.7071], [0, 1, 0.7071]], np.float32),
+            5: np.array([[1, 0, 0.7071, 0.7071, 0], [0, 1, 0.7071, 0, 0.7071]], np.float32),
+            6: np.array([[1, 0, 0.7071, 0, 0.7071, 0], [0, 1, 0.7071, 0, 0, 0.7071]], np.float32),
+            7: np.array([[1, 0, 0.7071, 0, 0.5, 0.7071, 0], [0, 1, 0.7071, 0, 0.5, 0, 0.7071]], np.float32),
             8: np.array([[1, 0, 0.7071, 0, 0.7071, 0, 0.7071, 0], [0, 1, 0.7071, 0, 0, 0.7071, 0, 0.7071]], np.float32)}
-"""5.1 and 7.1 to stereo (ITU-R BS.775, without the low-frequency channel)."""
+"""3.0, 5.0, 5.1, 6.1 and 7.1 to stereo (ITU-R BS.775, without the low-frequency channel)."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +95,24 @@ class Mix:
         size, rise = max(1, round(PIECE * self.sample_rate)), PIECE / RELEASE
         held: np.ndarray | None = None
         edge, need = 1.0, 1.0
-        for piece in _pieces(blocks, size):
-            peak = float(np.abs(piece).max())
-            wanted = min(1.0, PEAK / peak) if peak > 0 else 1.0
-            after = min(need, wanted, edge + rise)
-            if held is not None:
-                yield self._scaled(held, edge, after)
-                edge = after
-            else:
-                edge = wanted
-            held, need = piece, wanted
+        for block in blocks:
+            if edge == need == 1.0 and np.abs(block).max() <= PEAK:   # most of any sound: only what comes next matters to its end
+                if held is not None:
+                    yield held
+                if block.shape[1] > size:
+                    yield block[:, :-size]
+                held = block[:, -size:]
+                continue
+            for first in range(0, block.shape[1], size):
+                piece = block[:, first:first + size]
+                wanted = min(1.0, PEAK / max(float(np.abs(piece).max()), 1e-9))
+                after = min(need, wanted, edge + rise)
+                if held is not None:
+                    yield self._scaled(held, edge, after)
+                    edge = after
+                else:
+                    edge = wanted
+                held, need = piece, wanted
         if held is not None:
             yield self._scaled(held, edge, min(need, edge + rise))
 
@@ -111,12 +123,6 @@ class Mix:
         return np.clip(piece * np.linspace(begin, end, piece.shape[1], dtype=np.float32), -PEAK, PEAK)
 
 
-def _pieces(blocks: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    for block in blocks:
-        for first in range(0, block.shape[1], size):
-            yield block[:, first:first + size]
-
-
 def _kind(original: AudioOriginal) -> tuple[int, int]:
     """Rate and channels. Raises `MediaError`."""
     if original.path is None:
@@ -125,7 +131,8 @@ def _kind(original: AudioOriginal) -> tuple[int, int]:
     first = next(blocks, None)
     blocks.close()
     if first is None or not len(first[0]):
-        raise MediaError(f"{original.path} holds no sound: give a recording.")
+        name = original.path if isinstance(original.path, (str, Path)) else "The given file"
+        raise MediaError(f"{name} holds no sound: give a recording.")
     return first[1], first[0].shape[1]
 
 
@@ -154,24 +161,23 @@ def _later(layer: Layer, rate: int, channels: int) -> Iterator[np.ndarray]:
         silence = round(layer.offset * rate)
         for first in range(0, silence, rate):
             yield np.zeros((channels, min(rate, silence - first)), np.float32)
-    skip = max(0.0, -layer.offset)
-    yield from _resampled(layer.original, skip, rate, channels)
+    once, joint = _resampled(layer.original, max(0.0, -layer.offset), rate, channels), round(JOINT * rate)
+    yield from _faded(once, joint, begin=False) if layer.loop else once
     while layer.loop:
         something = False
-        for part in _faded(_resampled(layer.original, 0.0, rate, channels), round(JOINT * rate)):
+        for part in _faded(_resampled(layer.original, 0.0, rate, channels), joint):
             something = something or part.shape[1] > 0
             yield part
         if not something:
             return
 
 
-def _faded(parts: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """Faded in and out over `size` samples."""
+def _faded(parts: Iterator[np.ndarray], size: int, *, begin: bool = True) -> Iterator[np.ndarray]:
+    """Faded in (with `begin`) and out over `size` samples."""
     done, held = 0, None
     for part in parts:
-        begin = np.arange(done, done + part.shape[1])
-        if done < size:
-            part = part * np.clip((begin + 1) / size, 0, 1).astype(np.float32)
+        if begin and done < size:
+            part = part * np.clip(np.arange(done + 1, done + part.shape[1] + 1) / size, 0, 1).astype(np.float32)
         done += part.shape[1]
         held = part if held is None else np.concatenate([held, part], 1)
         if held.shape[1] > size:

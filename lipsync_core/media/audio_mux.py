@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +21,10 @@ from .source import open_media
 
 log = logging.getLogger(__name__)
 
-_DEFAULT = 1
-"""FFmpeg's AV_DISPOSITION_DEFAULT: the track that players begin with."""
+_DEFAULT, _ATTACHED = 1, 0x400
+"""FFmpeg's AV_DISPOSITION_DEFAULT, the track that players begin with, and AV_DISPOSITION_ATTACHED_PIC, cover art."""
+_NEAR = Fraction(1, 200)
+"""Seconds by which a sound may begin beside its picture: timestamps of milliseconds do not say it more exactly, nobody notices it."""
 _MP4 = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
 _PCM = {f"pcm_{kind}" for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "s32be", "f32le", "f64le", "u8")}
 _COPY = {".mp4": _MP4, ".m4v": _MP4, ".mov": {"aac", "mp3", "ac3", "eac3", "alac"} | _PCM, ".webm": {"opus", "vorbis"},
@@ -39,11 +43,12 @@ class AudioTrack:
 
     The sound of `original.start` falls on the first frame. A stream copy keeps the packets' own times (MP4 and MOV then start on
     the sample by their edit list, Matroska on the first whole packet, PCM everywhere on the sample); an encoded track starts and
-    ends on the sample. With `copy=False` nothing is copied. Raises `MediaError` (the input), `OutputError` (no encoder).
+    ends on the sample. With `copy=False` nothing is copied; with `delay` (seconds) the sound of a file begins that much after the
+    first frame. Raises `MediaError` (the input), `OutputError` (no encoder).
     """
 
     def __init__(self, original: AudioOriginal | SoundBlocks, output: av.container.OutputContainer, suffix: str, *,
-                 copy: bool = True) -> None:
+                 copy: bool = True, delay: Fraction = Fraction(0)) -> None:
         self.copied = False
         """Whether the packets are the input's own."""
         self._output, self._suffix = output, suffix
@@ -56,7 +61,8 @@ class AudioTrack:
             frames = (frame for block in original.blocks() for frame in _frames(block, original.sample_rate, layout))
             self._packets: Iterator[tuple[Fraction, list[av.Packet]]] = self._encoded(frames)
             return
-        self._limit = None if original.duration is None else Fraction(original.duration)
+        self._delay = delay
+        self._limit = None if original.duration is None else Fraction(original.duration) + delay
         self._name = str(original.path) if isinstance(original.path, Path) else "the given audio"
         start = max(Fraction(0), Fraction(original.start))
         if original.path is None:
@@ -95,7 +101,7 @@ class AudioTrack:
                     pass                                    # this build's muxer doesn't take the codec after all
         layout = _LAYOUTS.get(first.layout.nb_channels, "stereo")
         self.stream = _encoder(self._output, self._suffix, first.sample_rate, layout, name, first.format.bytes > 2)
-        return self._encoded(self._decoded(stream, start))
+        return self._encoded(chain(_silence(self._delay, first.sample_rate, layout), self._decoded(stream, start)))
 
     # -- feeding ---------------------------------------------------------------------------------------------------------
 
@@ -153,7 +159,7 @@ class AudioTrack:
             if packet.pts is None or not packet.size:
                 continue
             base = packet.time_base
-            time = packet.pts * base - origin - start
+            time = packet.pts * base - origin - start + self._delay
             duration = packet.duration * base if packet.duration else length
             # An edit list hides what lies before 0; without one an early packet would shift the picture. Opus in Matroska has a
             # field for its priming.
@@ -255,6 +261,45 @@ def _first_frame(path: Path | str | BinaryIO) -> av.AudioFrame | None:
         except (FFmpegError, OSError):
             pass                                                      # no sound can be had: None says so
     return None
+
+
+def disposition(stream: av.stream.Stream) -> int:
+    """FFmpeg's AV_DISPOSITION flags of a stream; 0 where PyAV (14.0) does not know them."""
+    flags = getattr(stream, "disposition", 0)
+    return int(getattr(flags, "value", flags))                        # PyAV 15: an enum that is no int
+
+
+def picture_start(container: av.container.InputContainer) -> Fraction | None:
+    """Where in the file's own time its first frame is, seconds; None without a picture."""
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not disposition(stream) & _ATTACHED:
+            return (stream.start_time or 0) * Fraction(stream.time_base)
+    return None
+
+
+def own_sound(original: AudioOriginal) -> tuple[AudioOriginal, Fraction]:
+    """A video's own sound, whose `start` and `duration` are of its picture, on the sound's own clock: from its first sample, which need
+    not be heard with the first frame. And the seconds of picture that pass before it is heard. Raises `MediaError`."""
+    if original.path is None:
+        return original, Fraction(0)
+    file = original.path if isinstance(original.path, (str, Path)) else own_reader(original.path)
+    first = _first_frame(file)
+    with open_media(file, "audio") as container:
+        zero = picture_start(container)
+    late = Fraction(0) if zero is None or first is None else (first.pts or 0) * first.time_base - zero
+    if abs(late) < _NEAR:
+        return original, Fraction(0)
+    start = Fraction(max(0.0, original.start)) - late
+    delay = max(-start, Fraction(0))
+    duration = None if original.duration is None else max(0.0, original.duration - float(delay))
+    return replace(original, start=float(max(start, Fraction(0))), duration=duration), delay
+
+
+def _silence(seconds: Fraction, rate: int, layout: str) -> Iterator[av.AudioFrame]:
+    left, channels = round(seconds * rate), av.AudioLayout(layout).nb_channels
+    while left > 0:
+        yield from _frames(np.zeros((channels, min(left, _BLOCK)), np.float32), rate, layout)
+        left -= _BLOCK
 
 
 def _slice(packet: av.Packet, begin: int, end: int, samples: int) -> av.Packet:

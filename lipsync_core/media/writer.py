@@ -15,7 +15,7 @@ from av.video.frame import PictureType
 
 from ..errors import LipSyncError, OutputError
 from ..types import AudioOriginal, SoundBlocks
-from .audio_mux import AudioTrack
+from .audio_mux import AudioTrack, own_sound
 from .carried import Carried, Origin
 from .encoding import Encoding, plan
 from .rotation import patch_rotation
@@ -53,7 +53,8 @@ class VideoWriter:
     def __init__(self, target: Path, info: VideoInfo, encoding: Encoding, *, audio: AudioOriginal | SoundBlocks | None = None,
                  second: AudioOriginal | None = None, carry: Origin | None = None,
                  warn: Callable[[str], None] = lambda sentence: None) -> None:
-        """`audio` is the sound, `second` another track beside it, the source's own; title, chapters and subtitles come from `carry`."""
+        """`audio` is the sound, `second` another track beside it: the source's own, its `start` and `duration` those of the picture.
+        Title, chapters and subtitles come from `carry`."""
         self.target, self.info = Path(target), info
         self._plan = plan(encoding, info, self.target, warn)
         self._partial = self.target.with_name(f".{self.target.stem}.{uuid.uuid4().hex[:8]}.partial{self.target.suffix}")
@@ -81,7 +82,8 @@ class VideoWriter:
         if audio is not None:
             self._beside.append(AudioTrack(audio, self._container, suffix))
         if second is not None:
-            track = AudioTrack(second, self._container, suffix)
+            own, delay = own_sound(second)
+            track = AudioTrack(own, self._container, suffix, delay=delay)
             if self._beside:
                 self._beside[0].label(DUB)
             track.label(ORIGINAL, track.language, default=audio is None)

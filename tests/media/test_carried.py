@@ -15,7 +15,8 @@ from helpers import sounded, write_clip
 from lipsync_core import DubOptions, Encoding, Soundtrack, dub
 from lipsync_core.cli import main
 from lipsync_core.errors import LipSyncError
-from lipsync_core.types import Hooks
+from lipsync_core.media import Origin, VideoSource, VideoWriter, carried
+from lipsync_core.types import AudioOriginal, Hooks
 
 QUICK = ["--preset", "ultrafast", "--quiet", "--force"]
 RATE = 16_000
@@ -188,3 +189,137 @@ def test_chapters_that_are_none_do_not_stop_the_job(babble_file: Path, tmp_path:
     assert report.frames == 50 and not read(tmp_path / "o.mkv")[1]
     write_clip(tmp_path / "plain.avi", [np.zeros((64, 64, 3), np.uint8)] * 10)
     assert dub(tmp_path / "plain.avi", babble_file, tmp_path / "plain.mkv").frames == 10
+
+
+def written(source: Path, target: Path, *, start: float = 0.0, **beside: object) -> list[str]:
+    """The source's picture from `start` on, encoded, with what is to be beside it; returns the warnings."""
+    video, said = VideoSource(source, start=start), []
+    with VideoWriter(target, video.info, Encoding(preset="ultrafast"), warn=said.append, **beside) as writer:
+        for item in video.frames():
+            writer.write(item.frame, item.pts)
+    return said
+
+
+@pytest.fixture(scope="module")
+def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a tiny picture."""
+    return write_clip(tmp_path_factory.mktemp("dots") / "dots.mp4", [np.full((64, 64, 3), 4 * i, np.uint8) for i in range(50)])
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("begin", [0.0, 0.6])
+def test_the_original_sound_stays_where_it_was_beside_the_picture(begin: float, suffix: str, dots: Path, tmp_path: Path) -> None:
+    """A click one second after the first frame, in a sound that begins later than the picture."""
+    samples = np.zeros(2 * RATE, np.float32)
+    samples[round((1 - begin) * RATE):][:100] = 0.9
+    source = sounded(dots, samples, tmp_path / "source.mkv", begin)
+    for start in (0.0, 0.4, 0.8):
+        written(source, tmp_path / f"result{suffix}", start=start, second=AudioOriginal(path=source, start=start))
+        with av.open(str(tmp_path / f"result{suffix}")) as container:
+            for frame in container.decode(container.streams.audio[0]):
+                block = np.abs(frame.to_ndarray().astype(np.float64)).ravel()
+                loud = np.flatnonzero(block > 0.3 * (32_768 if frame.format.name == "s16" else 1))
+                if len(loud):
+                    assert abs(float(frame.time) + loud[0] / RATE - (1 - start)) < 0.002
+                    break
+            else:
+                pytest.fail("no click")
+
+
+def test_the_original_sound_is_copied_whole(street: Path, tmp_path: Path) -> None:
+    written(street, tmp_path / "result.mkv", audio=AudioOriginal(waveform=tone(900, 0.3, 2)[None], sample_rate=RATE),
+            second=AudioOriginal(path=io.BytesIO(street.read_bytes())), carry=Origin(io.BytesIO(street.read_bytes())))
+    assert (heard(tmp_path / "result.mkv", 1)[0] == heard(street)[0]).all()
+    assert abs(level(*[heard(tmp_path / "result.mkv")[0]], 900, RATE) - 0.3) < 0.01
+
+
+def test_subtitles_of_a_file_whose_clock_begins_later(film: Path, tmp_path: Path) -> None:
+    """All of it ten seconds late, as in recordings and streams."""
+    with av.open(str(film)) as source, av.open(str(tmp_path / "late.mkv"), "w") as target:
+        copies = {stream: target.add_stream_from_template(stream) for stream in (source.streams.video[0], source.streams.subtitles[0])}
+        copies[source.streams.subtitles[0]].disposition = 0x40         # forced
+        for packet in source.demux(list(copies)):
+            if packet.size:
+                packet.pts += round(10 / packet.time_base)
+                packet.dts += round(10 / packet.time_base)
+                packet.stream = copies[packet.stream]
+                target.mux(packet)
+    assert written(tmp_path / "late.mkv", tmp_path / "result.mkv", carry=Origin(tmp_path / "late.mkv", 0.0, 1.2)) == []
+    assert read(tmp_path / "result.mkv")[2] == [(0.5 * i, f"line {i}") for i in range(3)]
+    with av.open(str(tmp_path / "result.mkv")) as container:
+        assert carried.disposition(container.streams.subtitles[0]) & 0x40
+
+
+ASS = b"[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\nFormat: Name, Fontname, Fontsize\nStyle: Default,Arial,16\n"
+
+
+@pytest.fixture(scope="module")
+def phone(tmp_path_factory: pytest.TempPathFactory, dots: Path) -> Path:
+    """An MP4 with subtitles of its own kind: two lines."""
+    file = tmp_path_factory.mktemp("phone") / "phone.mp4"
+    with av.open(str(dots)) as source, av.open(str(file), "w") as target:
+        copy, words = target.add_stream_from_template(source.streams.video[0]), target.add_stream("mov_text")
+        words.codec_context.subtitle_header = ASS
+        words.time_base = words.codec_context.time_base = Fraction(1, 1000)
+        words.metadata["language"] = "ger"
+        for i in range(2):
+            packet = av.Packet(bytes([0, 6]) + b"line %d" % i)
+            packet.pts = packet.dts = 500 + 700 * i
+            packet.duration, packet.time_base, packet.stream = 400, Fraction(1, 1000), words
+            target.mux(packet)
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = copy
+                target.mux(packet)
+    return file
+
+
+def test_subtitles_of_mp4(phone: Path, tmp_path: Path) -> None:
+    """The empty samples between the lines do not grow in number, and nobody is sent to a container that can't hold them either."""
+    assert written(phone, tmp_path / "result.mp4", start=0.4, carry=Origin(phone, 0.4, 1.6)) == []
+    assert read(tmp_path / "result.mp4")[2] == [(0.0, "\0"), (0.1, "\0\x06line 0"), (0.5, "\0"), (0.8, "\0\x06line 1")] or [
+        (time, text.strip("\x06")) for time, text in read(tmp_path / "result.mp4")[2]] == [
+        (0.0, ""), (0.1, "line 0"), (0.5, ""), (0.8, "line 1")]
+    said = written(phone, tmp_path / "result.mkv", carry=Origin(phone))
+    assert len(said) == 1 and "1 subtitle track(s)" in said[0] and "a .mp4 file keeps them" in said[0]
+
+
+@pytest.mark.parametrize("damage", [{"time_base": None}, {"start": None}, {"metadata": None}, {"end": -2**63}, {"end": 2**62}])
+def test_a_damaged_chapter_does_not_take_the_rest_along(damage: dict, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Damaged:
+        def __init__(self, container: av.container.InputContainer) -> None:
+            self.container = container
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.container, name)
+
+        def chapters(self) -> list[dict]:
+            first, second = self.container.chapters()
+            return [{**first, **damage}, second]
+
+    before = carried.open_media
+    monkeypatch.setattr(carried, "open_media", lambda file: Damaged(before(file)))
+    said = written(film, tmp_path / "result.mkv", carry=Origin(film, 0.0, 2.0))
+    metadata, chapters, lines = read(tmp_path / "result.mkv")
+    assert chapters[-1]["metadata"]["title"] == "part 1" and len(lines) == 4 and metadata["title"] == "A film"
+    assert ["chapters" in sentence for sentence in said] == ([True] if None in damage.values() else [])
+
+
+def test_the_muxer_does_not_wait_for_the_next_subtitle(dots: Path, tmp_path: Path) -> None:
+    """A line at the beginning and none after it: what is written must go into the file, not stay in memory."""
+    (tmp_path / "lines.srt").write_text("1\n00:00:00,100 --> 00:00:00,400\nhello\n")
+    with av.open(str(tmp_path / "lines.srt")) as texts, av.open(str(tmp_path / "texts.mkv"), "w") as target:
+        words = target.add_stream_from_template(texts.streams.subtitles[0])
+        for packet in texts.demux(texts.streams.subtitles[0]):
+            if packet.size:
+                packet.stream = words
+                target.mux(packet)
+    noise = np.random.default_rng(3).integers(0, 255, (96, 64), dtype=np.uint8)
+    info = VideoSource(dots).info
+    with VideoWriter(tmp_path / "result.mkv", info, Encoding("ffv1"), carry=Origin(tmp_path / "texts.mkv")) as writer:
+        for i in range(400):
+            writer.write(av.VideoFrame.from_ndarray(noise, format="yuv420p"), round(i / info.frame_rate / info.time_base))
+        partial, = tmp_path.glob(".*.partial.mkv")
+        size = partial.stat().st_size
+    # 16 s: the muxer may keep 3, and Matroska collects clusters of 5.
+    assert size > 0.4 * (tmp_path / "result.mkv").stat().st_size
