@@ -11,6 +11,7 @@ from .audio.mixing import Layer, Mix, duck_curve
 from .casting import Line
 from .errors import MediaError
 from .media import VideoInfo
+from .media.audio_mux import own_sound
 from .options import SOURCE, DubOptions
 from .types import AudioOriginal, Hooks, SoundBlocks
 
@@ -72,6 +73,7 @@ def _background(own: AudioOriginal | None, options: DubOptions) -> Layer | None:
     if wanted.background == SOURCE:
         if own is None:
             raise MediaError("A photo has no sound of its own: give a file as the background.")
-        return Layer(own, volume=wanted.background_volume, fade=FADE, ducked=wanted.duck)
+        original, delay = own_sound(own)                              # where it lies against the picture
+        return Layer(original, float(delay), volume=wanted.background_volume, fade=FADE, ducked=wanted.duck)
     return Layer(AudioOriginal(path=Path(wanted.background)), volume=wanted.background_volume, loop=wanted.loop, fade=FADE,
                  ducked=wanted.duck)

@@ -22,6 +22,8 @@ JOINT = 0.02
 """Seconds over which a loop fades out and in where it begins again, so that it does not click."""
 PEAK = 0.99
 """The highest sample: more can't be stored, and lossy formats come out a little above what they were given."""
+HEARD = 0.94
+"""A gain below which the limiter is worth a word (0.5 dB): a recording that was mastered to full scale is none."""
 PIECE, RELEASE = 0.01, 0.2
 """Seconds: the limiter's step, by which it also looks ahead, and how long it takes to let go of a sound that it silenced."""
 DUCK_DB = -12.0
@@ -119,7 +121,7 @@ class Mix:
     def _scaled(self, piece: np.ndarray, begin: float, end: float) -> np.ndarray:
         if begin == end == 1.0:
             return piece
-        self.limited = True
+        self.limited = self.limited or min(begin, end) < HEARD
         return np.clip(piece * np.linspace(begin, end, piece.shape[1], dtype=np.float32), -PEAK, PEAK)
 
 

@@ -17,12 +17,12 @@ from av.error import FFmpegError
 from ..errors import MediaError, OutputError
 from ..files import own_reader
 from ..types import AudioOriginal, SoundBlocks
-from .source import open_media
+from .source import ATTACHED, disposition, open_media
 
 log = logging.getLogger(__name__)
 
-_DEFAULT, _ATTACHED = 1, 0x400
-"""FFmpeg's AV_DISPOSITION_DEFAULT, the track that players begin with, and AV_DISPOSITION_ATTACHED_PIC, cover art."""
+_DEFAULT = 1
+"""FFmpeg's AV_DISPOSITION_DEFAULT: the track that players begin with."""
 _NEAR = Fraction(1, 200)
 """Seconds by which a sound may begin beside its picture: timestamps of milliseconds do not say it more exactly, nobody notices it."""
 _MP4 = {"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"}
@@ -263,16 +263,10 @@ def _first_frame(path: Path | str | BinaryIO) -> av.AudioFrame | None:
     return None
 
 
-def disposition(stream: av.stream.Stream) -> int:
-    """FFmpeg's AV_DISPOSITION flags of a stream; 0 where PyAV (14.0) does not know them."""
-    flags = getattr(stream, "disposition", 0)
-    return int(getattr(flags, "value", flags))                        # PyAV 15: an enum that is no int
-
-
 def picture_start(container: av.container.InputContainer) -> Fraction | None:
     """Where in the file's own time its first frame is, seconds; None without a picture."""
     for stream in container.streams.video:
-        if stream.codec_context is not None and not disposition(stream) & _ATTACHED:
+        if stream.codec_context is not None and not disposition(stream) & ATTACHED:
             return (stream.start_time or 0) * Fraction(stream.time_base)
     return None
 

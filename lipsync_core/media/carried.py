@@ -12,8 +12,8 @@ import av
 from av.error import FFmpegError
 
 from ..files import own_reader
-from .audio_mux import disposition, picture_start
-from .source import open_media
+from .audio_mux import picture_start
+from .source import disposition, open_media
 
 TITLES = ("title", "artist", "album", "date", "comment", "copyright", "description", "genre", "show", "network")
 """Metadata that say something of the work, not of the file that holds it."""

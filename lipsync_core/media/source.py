@@ -114,7 +114,7 @@ class VideoSource:
     def stream_of(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
         """The picture in an open container; raises `MediaError` where there is none."""
         streams = [s for s in container.streams.video if s.codec_context is not None
-                   and not int(getattr(s, "disposition", 0) or 0) & _ATTACHED]
+                   and not disposition(s) & ATTACHED]
         if not streams:
             kind = "only sound" if container.streams.audio else "no picture"
             raise MediaError(f"{_name(str(self.file))} has {kind}: a video with a picture is needed.")
@@ -190,8 +190,14 @@ class VideoSource:
             yield Picture(item.index, item.time, FrameView(item.frame, self.info.rotation))
 
 
-_ATTACHED = 0x400
+ATTACHED = 0x400
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC: cover art, not a video."""
+
+
+def disposition(stream: av.stream.Stream) -> int:
+    """FFmpeg's AV_DISPOSITION flags of a stream; 0 where PyAV (14.0) does not know them."""
+    flags = getattr(stream, "disposition", 0)
+    return int(getattr(flags, "value", flags))                        # PyAV 15: an enum that is no int
 
 
 def _describe(container: av.container.InputContainer, stream: av.video.stream.VideoStream, frame: av.VideoFrame) -> VideoInfo:
@@ -207,9 +213,14 @@ def _describe(container: av.container.InputContainer, stream: av.video.stream.Vi
         log.warning("a rotation of %d degrees is kept in the file but not followed", rotation)
         rotation = 0
     aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or Fraction(1)
+
+    def tag(name: str) -> int:
+        # A frame's own since PyAV 17, before that the stream's.
+        return int(getattr(frame, name, None) or getattr(stream.codec_context, name, None) or 2)
+
     return VideoInfo(
         width=frame.width, height=frame.height, pix_fmt=frame.format.name, frame_rate=Fraction(rate), time_base=Fraction(base),
         rotation=rotation, sample_aspect_ratio=Fraction(aspect) or Fraction(1),
-        color_primaries=int(frame.color_primaries), color_trc=int(frame.color_trc), colorspace=int(frame.colorspace),
+        color_primaries=tag("color_primaries"), color_trc=tag("color_trc"), colorspace=int(frame.colorspace),
         color_range=int(frame.color_range), frames=stream.frames or round(duration * rate), duration=duration,
         codec=stream.codec_context.name, still=container.format.name == "image2" or container.format.name.endswith("_pipe"))
