@@ -3,6 +3,8 @@ could do.
 
     python benchmarks/gpu.py [--networks base large wav2lip] [--sizes 256] [--json FILE] [--minutes 9]
 
+    python benchmarks/gpu.py visit PACK -o OUT [--minutes 8]      all that is worth doing in a visit: see gpu_visit.py
+
 Needs torch, einops, safetensors, numpy and opencv only, and this checkout. Random weights: speed does not depend on them. Prints a table
 and JSON: eager, channels last, compiled, and as a CUDA graph; bf16 and fp16; batches of 1, 8 and 32. The arithmetic floor is the
 multiply-adds counted over the matrix rate measured in the same run. Without a GPU it runs on the CPU, as a check that it works.
@@ -184,4 +186,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["visit"]:
+        from gpu_visit import main as visit
+
+        sys.exit(visit(sys.argv[2:]))
     main()

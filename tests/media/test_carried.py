@@ -16,6 +16,7 @@ from lipsync_core import DubOptions, Encoding, Soundtrack, dub
 from lipsync_core.cli import main
 from lipsync_core.errors import LipSyncError
 from lipsync_core.media import Origin, VideoSource, VideoWriter, carried
+from lipsync_core.media.source import disposition
 from lipsync_core.types import AudioOriginal
 
 QUICK = ["--preset", "ultrafast", "--quiet", "--force"]
@@ -141,7 +142,7 @@ def test_the_original_sound_as_a_second_track(suffix: str, film: Path, babble_fi
         tracks = container.streams.audio
         names = [track.metadata.get("title") or track.metadata.get("handler_name") for track in tracks]
         assert names == ["Dub", "Original sound"] and tracks[1].metadata.get("language") == "ger"
-        assert [int(track.disposition) & 1 for track in tracks] == [1, 0]
+        assert [disposition(track) & 1 for track in tracks] == [1, 0]
 
 
 def test_a_background_under_the_voice(face_clip: Path, babble_file: Path, tmp_path: Path) -> None:

@@ -229,8 +229,21 @@ def place(landmarks: np.ndarray, row: int, mouth: PersonMouth, *, opening: float
     chin = gap if jaw is None else 0.5 * (gap + jaw * mouth.range)
     jaw_points = (to_complex(landmarks)[JAW] - b) / a
     drop = amount * float(np.clip(mouth.chin[row] + JAW_SHARE * chin - jaw_points[8].imag, -MOST_DROP, MOST_DROP))
-    new_jaw = jaw_points + 1j * drop * JAW_WEIGHT
-    source_gap = float(gaps[2])
+    return _between(a, b, lips, target, jaw_points, jaw_points + 1j * drop * JAW_WEIGHT, float(gaps[2]), gap, amount, rounded)
+
+
+def place_lips(landmarks: np.ndarray, mouth: PersonMouth, target: np.ndarray, chin: float) -> FrameMouth:
+    """As `place`, for lips that are known: `target` complex (20,) and the height of the chin, canonical."""
+    a, b, lips, gaps = locate(landmarks, mouth)
+    gap = float(np.maximum(inner_gap(target)[2] - mouth.closed_gap, 0))
+    jaw_points = (to_complex(landmarks)[JAW] - b) / a
+    drop = float(np.clip(chin - jaw_points[8].imag, -MOST_DROP, MOST_DROP))
+    return _between(a, b, lips, target, jaw_points, jaw_points + 1j * drop * JAW_WEIGHT, float(gaps[2]), gap, 1.0, 0.0)
+
+
+def _between(a: complex, b: complex, lips: np.ndarray, target: np.ndarray, jaw_points: np.ndarray, new_jaw: np.ndarray, source_gap: float,
+             gap: float, amount: float, rounded: float) -> FrameMouth:
+    """The points of a frame whose lips and jaw (canonical) go to others."""
     rim = max(INSET, 1.3 / abs(a))                                     # a picture is never sharper than its pixels
     # Landmarks are wrong by about 0.01: lips that seem to touch may be a little apart, and must still meet.
     inset = rim * max(min(1.0, (source_gap + 0.01) / 0.03), min(1.0, amount * max(gap - source_gap, 0) / 0.04))
