@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from .held import FPS, HeldSource, LongerSource
 from .melt import melted
@@ -27,6 +28,11 @@ longer piece decodes less twice: a key frame comes every 250 frames in most file
 these a clip that is extended to 60 s needs 1.05 times what a clip of 60 s does, `benchmarks/memory.py --bounce`.)"""
 THREADS = 2
 """Of a decoder that seeks: each holds frames of its own."""
+BACK = (0, 2, 10, 50)
+"""Seconds before a frame at which a place to decode from is looked for, one after the other. Indices are in the order of decoding: a seek may
+end behind the frame that is wanted, and at a picture that needs earlier ones. Encoders set a key frame every 250 frames at most, 10 s."""
+GUESSING = ("mpeg",)
+"""FFmpeg's names of formats whose timestamps after a seek are guesses: a program stream has one a pack, not one a frame."""
 BLEND = 0.2
 """Seconds over which the end of a round melts into the beginning of the next."""
 TINY = 32
@@ -149,6 +155,9 @@ class _Again:
         self._source, self._threads, self._seekable = source, threads, seekable
         self._container: av.container.InputContainer | None = None
         frame = source.info.width * source.info.height * av.VideoFormat(source.info.pix_fmt).padded_bits_per_pixel // 8 or 1
+        self._spare = source.info.codec == "h264"
+        self._wanted: int | None = None
+        """Timestamp before which frames may be left out."""
         self._piece = max(2, PIECE // frame, min(FRAMES, MOST // frame))
 
     def __enter__(self) -> _Again:
@@ -170,26 +179,42 @@ class _Again:
         """The frames with timestamps from the first to the last of `times`."""
         if not times:
             return
-        if self._seekable:
-            self._container.seek(times[0], stream=self._stream, backward=True)
-            early = False
-            for pts, frame in self._source.timed(self._container, self._stream):
-                early = early or pts <= times[0]
-                if not early:
-                    break
-                if pts > times[-1]:
-                    return
-                if pts >= times[0]:
-                    yield frame
-            if early:
-                return
-            self._seekable = False                                    # no index, or timestamps that only counting gives
-        self._open()
-        for pts, frame in self._source.timed(self._container, self._stream):
+        for pts, frame in self._from(times[0]):
             if pts > times[-1]:
                 return
             if pts >= times[0]:
                 yield frame
+
+    def _from(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Frames and timestamps, whole from the timestamp `first` on; of those before it some are left out."""
+        base, begin = self._source.info.time_base, self._stream.start_time or 0
+        for back in BACK if self._seekable and self._container.format.name not in GUESSING else ():
+            try:
+                self._container.seek(max(first - round(back / base), begin), stream=self._stream, backward=True)
+            except FFmpegError:
+                break                                                 # a format that can't
+            self._wanted, good = first, None
+            for pts, frame in self._source.timed(self, self._stream):
+                if good is None:
+                    # FFmpeg's H.264 decoder shows pictures that are not whole where a file marks a place that is no key frame.
+                    good = pts <= first and (frame.key_frame or not self._spare)
+                if not good:
+                    break
+                yield pts, frame
+            if good:
+                return
+        self._open()                                                  # no index, or timestamps that only counting gives
+        self._wanted = first if self._seekable else None
+        yield from self._source.timed(self, self._stream)
+
+    def demux(self, stream: av.video.stream.VideoStream) -> Iterator[av.Packet]:
+        """The container's packets. What no other picture needs is not decoded before the one that is wanted: of H.264, where nal_ref_idc 0
+        says so (ITU-T H.264, 7.4.1), two of five of a file with B-frames."""
+        for packet in self._container.demux(stream):
+            if self._spare:
+                early = self._wanted is not None and packet.pts is not None and packet.pts < self._wanted
+                stream.codec_context.skip_frame = "NONREF" if early else "DEFAULT"
+            yield packet
 
     def backwards(self, times: Sequence[int]) -> Iterator[av.VideoFrame]:
         """The frames of `times` from the last to the first."""

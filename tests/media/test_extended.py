@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from helpers import moving_face, pictures, write_clip
@@ -15,7 +17,7 @@ from helpers import moving_face, pictures, write_clip
 from lipsync_core import DubOptions, Encoding, dub
 from lipsync_core.cli import main
 from lipsync_core.errors import LipSyncError
-from lipsync_core.media import ExtendedSource, HeldSource, VideoSource, extended, longer
+from lipsync_core.media import ExtendedSource, HeldSource, VideoSource, extended, longer, own_frame
 from lipsync_core.types import Hooks
 
 LOSSLESS = DubOptions(encoding=Encoding(lossless=True, preset="ultrafast"), silence="generate")
@@ -67,6 +69,58 @@ def test_files_of_all_kinds(suffix: str, tmp_path: Path, astronaut: np.ndarray) 
     file = write_clip(tmp_path / f"clip{suffix}", moving_face(astronaut, 20, 96), options={"g": "6", "bf": "0"})
     whole = samples(VideoSource(file))
     assert order(ExtendedSource(file, 3.0, "bounce", tail=0.5), whole) == bounced(len(whole) - 14, len(whole) - 1, 75)
+
+
+KINDS = {"open.mp4": ("libx264", {"x264-params": "keyint=12:min-keyint=12:open-gop=1:bframes=3:scenecut=0"}),
+         "refresh.mp4": ("libx264", {"x264-params": "keyint=12:intra-refresh=1:bframes=0"}),
+         "packs.mpg": ("mpeg1video", {"g": "12", "bf": "2"}), "late.flv": ("libx264", {"g": "12", "bf": "2"})}
+"""Files in which a seek ends behind the frame that is wanted, at pictures that are not whole, or at timestamps that are guesses."""
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_seeks_that_end_at_the_wrong_place(name: str, tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, options = KINDS[name]
+    file = write_clip(tmp_path / name, moving_face(astronaut, 60, 96), codec=codec, options=options)
+    monkeypatch.setattr(extended, "PIECE", 1)
+    monkeypatch.setattr(extended, "MOST", 1)
+    whole, shown = samples(VideoSource(file)), samples(ExtendedSource(file, 4.0, "bounce", tail=math.inf))
+    assert len(shown) >= 100 and all(frame == whole[i] for frame, i in zip(shown, bounced(0, 59, len(shown))))
+
+
+def test_what_is_held_and_what_is_decoded(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backwards over 39 frames: a piece is as many frames as there are bytes for, and is decoded from the key frame before it, without those
+    frames before it that no other needs."""
+    pieces, decoded = [], [0]
+    timed, read = VideoSource.timed, extended._Again.read
+
+    def counted(*given: object) -> Iterator[tuple[int, av.VideoFrame]]:
+        for item in timed(*given):
+            decoded[0] += 1
+            yield item
+
+    def noted(again: extended._Again, times: list[int]) -> Iterator[av.VideoFrame]:
+        pieces.append(len(times))
+        return read(again, times)
+
+    monkeypatch.setattr(VideoSource, "timed", counted)
+    monkeypatch.setattr(extended._Again, "read", noted)
+    monkeypatch.setattr(extended, "FRAMES", 1)
+    monkeypatch.setattr(extended, "PIECE", 4 * 96 * 96 * 3 // 2)
+    assert len(samples(ExtendedSource(clip, 79 / 25, "bounce", tail=math.inf))) == 79
+    assert pieces == [4] * 9 + [3] and decoded[0] - 40 < 39 * 2.2                       # 39 * 2.7 with them
+
+
+@pytest.mark.parametrize("how", ["forward", "bounce"])
+def test_what_is_handed_out_may_be_painted_on(how: str, clip: Path) -> None:
+    """Whatever the dub does to a frame, the ones that are shown later are the source's."""
+    clean, source = samples(ExtendedSource(clip, 5.0, how)), ExtendedSource(clip, 5.0, how)
+    seen, kept = [], []
+    for item in source.frames():
+        kept.append(own_frame(item.frame))
+        seen.append(kept[-1].to_ndarray().tobytes())
+        for plane in kept[-1].planes:
+            np.frombuffer(plane, np.uint8)[:] = 255
+    assert seen == clean and len({id(frame) for frame in kept}) == source.frame_count == 125
 
 
 def test_an_open_file_a_part_and_variable_times(clip: Path, tmp_path: Path, astronaut: np.ndarray) -> None:
@@ -134,7 +188,6 @@ def test_a_dub_goes_on_with_the_picture(how: str, face_clip: Path, babble: np.nd
 
 def test_the_whole_picture_with_the_mouth_at_rest(face_clip: Path, babble: np.ndarray, tmp_path: Path) -> None:
     """A second of speech on two seconds of picture: the sound is as long as the picture, silent at its end."""
-    import av
     import soundfile
 
     soundfile.write(tmp_path / "short.wav", babble[8000:24_000], 16_000)
