@@ -22,15 +22,15 @@ REVERSE = "reverse"
 """NVIDIA's name for bounce."""
 TAIL = 5.0
 """Seconds that are repeated, NVIDIA's own."""
-PIECE, FRAMES, MOST = 12 << 20, 8, 64 << 20
+PIECE, FRAMES, MOST = 8 << 20, 6, 64 << 20
 """Bytes of decoded frames that are held to hand them out backwards; of large frames as many more as make `FRAMES`, up to `MOST` bytes. A
-longer piece decodes less twice: a key frame comes every 250 frames in most files, and each piece is decoded from the one before it. (With
-these a clip that is extended to 60 s needs 1.05 times what a clip of 60 s does, `benchmarks/memory.py --bounce`.)"""
+longer piece decodes less twice: a key frame comes every 250 frames in most files, and each piece is decoded from the one before it. (A clip
+that is extended to 60 s needs 1.02 times what a clip of 60 s does, `benchmarks/memory.py --bounce`; with 12 MB and 8 frames 1.07.)"""
 THREADS = 2
 """Of a decoder that seeks: each holds frames of its own."""
 BACK = (0, 2, 10, 50)
-"""Seconds before a frame at which a place to decode from is looked for, one after the other. Indices are in the order of decoding: a seek may
-end behind the frame that is wanted, and at a picture that needs earlier ones. Encoders set a key frame every 250 frames at most, 10 s."""
+"""Seconds before a frame at which a place to decode from is looked for, one after the other. Indices are in the order of decoding: a seek
+may end behind the frame that is wanted, and at a picture that needs earlier ones. Encoders set a key frame every 250 frames at most, 10 s."""
 GUESSING = ("mpeg",)
 """FFmpeg's names of formats whose timestamps after a seek are guesses: a program stream has one a pack, not one a frame."""
 BLEND = 0.2
@@ -220,6 +220,8 @@ class _Again:
         """The frames of `times` from the last to the first."""
         for end in range(len(times), 0, -self._piece):
             piece = list(self.read(times[max(0, end - self._piece):end]))
+            if hasattr(self._stream.codec_context, "flush_buffers"):  # what the decoder keeps of its own is as much again
+                self._stream.codec_context.flush_buffers()
             while piece:
                 yield piece.pop()
 

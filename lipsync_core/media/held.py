@@ -26,7 +26,8 @@ class LongerSource(VideoSource):
 
     def __init__(self, file: Path | str | BinaryIO, seconds: float, *, start: float = 0, duration: float | None = None) -> None:
         super().__init__(file, start=start, duration=duration)
-        self.seconds = seconds
+        # A float such as 3.16 means 316 hundredths, not the binary number above it: that would be a frame more.
+        self.seconds = Fraction(seconds).limit_denominator(1_000_000)
 
     def _further(self, last: SourceFrame) -> Iterator[tuple[int, Fraction, int]]:
         """Index, time and timestamp of the frames that follow the source's last one."""
