@@ -30,7 +30,7 @@ THREADS = 2
 """Of a decoder that seeks: each holds frames of its own."""
 BACK = (0, 2, 10, 50)
 """Seconds before a frame at which a place to decode from is looked for, one after the other. Indices are in the order of decoding: a seek
-may end behind the frame that is wanted, and at a picture that needs earlier ones. Encoders set a key frame every 250 frames at most, 10 s."""
+may end behind the frame that is wanted, and at a picture that needs earlier ones. Encoders set key frames 250 frames apart, 10 s."""
 GUESSING = ("mpeg",)
 """FFmpeg's names of formats whose timestamps after a seek are guesses: a program stream has one a pack, not one a frame."""
 BLEND = 0.2
