@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, build, preset  # noqa: E402
-from lipsync_core.generators.lipsyncnet.region import hidden_region  # noqa: E402
+from lipsync_core.generators.lipsyncnet.canvas import MAPS  # noqa: E402
 from lipsync_core.generators.wav2lip.network import Wav2Lip, Wav2Lip288  # noqa: E402
 
 WAV2LIPS = {"wav2lip": Wav2Lip, "wav2lip288": Wav2Lip288}
@@ -83,15 +83,15 @@ def inputs(network: nn.Module, batch: int, device: torch.device, dtype: torch.dt
         return torch.rand(batch, 1, 80, 16, device=device, dtype=dtype), channels_last(batch, 6, network.size, network.size)
     assert isinstance(network, LipSyncNet)
     config = network.config
-    references = torch.rand(1, config.references, 3, config.size, config.size, device=device, dtype=dtype)
+    references, maps = (torch.rand(1, config.references, planes, config.size, config.size, device=device, dtype=dtype)
+                        for planes in (3, MAPS))
     with torch.inference_mode():
-        features = [f.expand(batch, -1, -1, -1, -1) for f in network.encode_references(references)]
-    return (channels_last(batch, 3, config.size, config.size), hidden_region(config.size).to(device, dtype),
-            torch.randn(batch, config.embedding, device=device, dtype=dtype), references.expand(batch, -1, -1, -1, -1), features)
+        features = [f.expand(batch, -1, -1, -1, -1) for f in network.encode_references(references, maps)]
+    return channels_last(batch, 3, config.size, config.size), channels_last(batch, MAPS, config.size, config.size), features
 
 
 def pixels(output: Any) -> Tensor:
-    return output if isinstance(output, Tensor) else output.pixels
+    return output if isinstance(output, Tensor) else output[0]
 
 
 def graphed(run: Callable[..., object], arguments: tuple) -> Callable[[], object]:

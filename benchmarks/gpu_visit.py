@@ -1,9 +1,9 @@
 """Everything worth doing on a GPU that is lent for minutes, in one command: `python benchmarks/gpu.py visit PACK -o OUT --minutes 8`.
 
-PACK is made by `python -m lipsync_core.training.renderer pack MEDIA -o PACK` (under 60 MB, it travels). In order, each on its own clock,
-and what is done is written into OUT as it goes: the renderer's speed for every preset; a whole `dub` of a 1080p clip that is made here;
-the renderer's training, from OUT's or --resume's checkpoint if there is one, with its held-out measures, weights, log and contact sheet; at
-last the speeds of LipSyncNet and Wav2Lip. Without a GPU it does the same on the CPU, as a rehearsal.
+PACK is made by `python -m lipsync_core.training.lipsyncnet pack MEDIA -o PACK` (under 60 MB, it travels). In order, each on its own clock,
+and what is done is written into OUT as it goes: a whole `dub` of a 1080p clip that is made here, through LipSyncNet; the training, from
+OUT's or --resume's checkpoint if there is one, with held-out measures, weights, log and contact sheet; at last the speeds of LipSyncNet's
+presets and of Wav2Lip. Without a GPU it does the same on the CPU, as a rehearsal.
 """
 
 from __future__ import annotations
@@ -20,55 +20,34 @@ import torch
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-SHARES = {"renderer": 0.1, "dub": 0.1, "training": 0.6, "networks": 0.2}
+SHARES = {"dub": 0.1, "training": 0.6, "networks": 0.3}
 """Of the minutes."""
 DUB = """
 import sys, time
 from lipsync_core import dub
 began = time.monotonic()
-report = dub(sys.argv[1], sys.argv[2], sys.argv[3], device=sys.argv[4])
+report = dub(sys.argv[1], sys.argv[2], sys.argv[3], device=sys.argv[4], generator=sys.argv[5], generator_options={"device": sys.argv[4]})
 print(report.frames, round(time.monotonic() - began, 2))
 """
 
 
-def renderer_speeds(device: torch.device, seconds: float) -> list[dict]:
-    """Milliseconds of a batch for every preset, precision and way; as many as fit."""
-    from gpu import PRECISIONS
-    from gpu import seconds as timed
-
-    from lipsync_core.training.renderer.network import MAPS, PRESETS, Renderer
-    from lipsync_core.training.renderer.pairs import SIDE
-
-    rows, end = [], time.monotonic() + seconds
-    for preset in PRESETS:
-        for precision in ("bf16", "fp16") if device.type == "cuda" else ("fp32",):
-            dtype = PRECISIONS[precision]
-            network = Renderer(PRESETS[preset]).eval().requires_grad_(False).to(device, dtype).to(memory_format=torch.channels_last)
-            ways = {"eager": network, "compiled": torch.compile(network)} if device.type == "cuda" else {"eager": network}
-            for how, call in ways.items():
-                for batch in (1, 8, 32):
-                    if time.monotonic() > end:
-                        return rows
-                    given = [torch.rand(batch, *shape, device=device, dtype=dtype) for shape in
-                             ((3, SIDE, SIDE), (MAPS, SIDE, SIDE), (2, 3, SIDE, SIDE), (2, MAPS, SIDE, SIDE))]
-                    with torch.inference_mode():
-                        took = timed(lambda call=call, given=given: call(*given), device, 0.1)
-                    rows.append({"preset": preset, "precision": precision, "how": how, "batch": batch, "ms": round(1000 * took, 3),
-                                 "faces_s": round(batch / took, 1)})
-    return rows
-
-
 def dub_speed(device: torch.device, out: Path, seconds: float) -> dict:
-    """A 1080p clip through the whole of `dub`."""
+    """A 1080p clip through the whole of `dub`, with an untaught network: its speed is a taught one's."""
     from clips import make_clip, make_speech
 
+    from lipsync_core.generators.lipsyncnet import build, checkpoint, preset
+
     length = max(1.0, min(10.0, seconds / 4))
+    network = out / "untaught.safetensors"
+    checkpoint.save(build(preset("small" if device.type == "cuda" else "tiny")), network, {"data": "none"})
     clip, speech = make_clip(out / "clip.mp4", 1920, 1080, length), make_speech(out / "speech.wav", length)
     try:
-        run = subprocess.run([sys.executable, "-c", DUB, str(clip), str(speech), str(out / "dubbed.mp4"), device.type], capture_output=True,
+        run = subprocess.run([sys.executable, "-c", DUB, str(clip), str(speech), str(out / "dubbed.mp4"), device.type,
+                              str(network)], capture_output=True,
                              text=True, cwd=HERE.parent, check=True, timeout=max(30.0, 3 * seconds))
     finally:
         clip.unlink(missing_ok=True)
+        network.unlink(missing_ok=True)
         speech.unlink(missing_ok=True)
     frames, took = (float(value) for value in run.stdout.split())
     (out / "dubbed.mp4").unlink(missing_ok=True)
@@ -77,15 +56,17 @@ def dub_speed(device: torch.device, out: Path, seconds: float) -> dict:
 
 def training(device: torch.device, pack: Path, out: Path, minutes: float, resume: Path | None) -> dict:
     """Teach, then measure on people who were never taught."""
-    from lipsync_core.training.renderer.evaluate import evaluate
-    from lipsync_core.training.renderer.fit import Settings, fit, load
+    from lipsync_core.generators.lipsyncnet import checkpoint
+    from lipsync_core.training.lipsyncnet.evaluate import evaluate
+    from lipsync_core.training.lipsyncnet.loop import Trainer
+    from lipsync_core.training.lipsyncnet.settings import Settings
 
-    run, preset = out / "run", "small" if device.type == "cuda" else "tiny"
-    if resume is not None and not (run / "state.pt").exists():
-        run.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(resume, run / "state.pt")
-    fit(pack, run, Settings(preset, 32 if device.type == "cuda" else 4, minutes=minutes, device=device.type))
-    return evaluate(pack, load(run / "renderer.safetensors", preset), out / "sheet.png")
+    run, gpu = out / "run", device.type == "cuda"
+    if resume is not None and not run.exists():
+        shutil.copytree(resume, run)
+    settings = Settings(preset="small" if gpu else "tiny", batch=32 if gpu else 4, minutes=minutes, tell_every=15.0)
+    Trainer(settings, pack, run, cpu=not gpu).fit()
+    return evaluate(pack, checkpoint.load(run / "lipsyncnet.safetensors"), out / "sheet.png")
 
 
 def networks(out: Path, minutes: float) -> str:
@@ -101,14 +82,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("pack", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT")
     parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--resume", type=Path, metavar="STATE", help="state.pt of an earlier run")
+    parser.add_argument("--resume", type=Path, metavar="STATE", help="folder of an earlier run, with its checkpoint")
     parser.add_argument("--without", nargs="+", default=[], choices=SHARES, help="leave out parts")
     chosen = parser.parse_args(arguments)
     chosen.output.mkdir(parents=True, exist_ok=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     minutes = {name: share * chosen.minutes for name, share in SHARES.items()}
-    work = {"renderer": lambda: renderer_speeds(device, 60 * minutes["renderer"]),
-            "dub": lambda: dub_speed(device, chosen.output, 60 * minutes["dub"]),
+    work = {"dub": lambda: dub_speed(device, chosen.output, 60 * minutes["dub"]),
             "training": lambda: training(device, chosen.pack, chosen.output, minutes["training"], chosen.resume),
             "networks": lambda: networks(chosen.output, minutes["networks"])}
     done: dict[str, object] = {"device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu", "torch": torch.__version__}

@@ -1,22 +1,27 @@
-"""LipSyncNet: its size, that it never sees the mouth, that pieces give what the whole gives, and that files bring it back."""
+"""LipSyncNet: its size, that it begins as the warp alone, that what it draws lies where the mouth is, and that files bring it back."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import moving_face
 from torch.utils.flop_counter import FlopCounterMode
 
+from lipsync_core.compositing import lower_face_box, region_of
 from lipsync_core.errors import CheckpointError, FaceError
+from lipsync_core.faces.align import native_crop
 from lipsync_core.generators import create_generator
-from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, LipSyncNetConfig, build, checkpoint, preset
-from lipsync_core.generators.lipsyncnet.audio import DELAY, LOOK_AHEAD, STEP_RATE
+from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, LipSyncNetConfig, build, checkpoint, drawn, preset
+from lipsync_core.generators.lipsyncnet.canvas import ABOVE, MAPS, SIDE, SPAN, in_picture, laid_back, lip_maps, placed
 from lipsync_core.generators.lipsyncnet.generator import LipSyncNetGenerator
-from lipsync_core.generators.lipsyncnet.region import hidden_region
-from lipsync_core.types import Drive, FaceCrop, FaceTrack, GeneratorItem, Hooks, Person, Speech
+from lipsync_core.generators.morph import MorphGenerator
+from lipsync_core.pixels import ArrayPixels
+from lipsync_core.types import Drive, FaceTrack, GeneratorItem, Hooks, Person, Speech
 
 SMALL = preset("tiny", size=64)
 
@@ -32,16 +37,11 @@ def network() -> LipSyncNet:
     return net.eval().requires_grad_(False)
 
 
-def inputs(network: LipSyncNet, batch: int) -> tuple:
-    config = network.config
+def inputs(batch: int, size: int = 64, references: int = 2) -> tuple[torch.Tensor, ...]:
+    """warped, maps, references and their maps."""
     generator = torch.Generator().manual_seed(5)
-    faces, references = (torch.rand(batch, *shape, config.size, config.size, generator=generator)
-                         for shape in ((3,), (config.references, 3)))
-    return faces, hidden_region(config.size), torch.randn(batch, config.embedding, generator=generator), references
-
-
-def run(network: LipSyncNet, faces: torch.Tensor, region: torch.Tensor, embedding: torch.Tensor, references: torch.Tensor) -> tuple:
-    return network(faces, region, embedding, references, network.encode_references(references))
+    shapes = ((batch, 3), (batch, MAPS), (batch, references, 3), (batch, references, MAPS))
+    return tuple(torch.rand(*shape, size, size, generator=generator) * 2 - 1 for shape in shapes)
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -52,126 +52,118 @@ def test_the_table_of_sizes_is_right(name: str) -> None:
         config = preset(name, size=size)
         with torch.device("meta"):
             net = build(config)
-            faces, references = torch.empty(1, 3, size, size), torch.empty(1, config.references, 3, size, size)
-            features = net.encode_references(references)
+            warped, maps, references, reference_maps = (torch.empty(1, *shape, size, size) for shape in (
+                (3,), (MAPS,), (config.references, 3), (config.references, MAPS)))
+            features = net.encode_references(references, reference_maps)
             with FlopCounterMode(display=False) as counter:
-                net(faces, torch.empty(1, 1, size, size), torch.empty(1, config.embedding), references, features)
+                net(warped, maps, features)
         assert counter.get_total_flops() / 2e9 == pytest.approx(said, abs=0.06)
-        assert sum(p.numel() for p in net.parameters()) / 1e6 == pytest.approx(parameters, abs=0.06)
+    with torch.device("meta"):
+        assert sum(p.numel() for p in build(PRESETS[name]).parameters()) / 1e6 == pytest.approx(parameters, abs=0.06)
 
 
-def test_presets_are_as_large_as_they_should_be() -> None:
-    def millions(name: str) -> float:
-        with torch.device("meta"):
-            return sum(p.numel() for p in build(PRESETS[name]).parameters()) / 1e6
-
-    assert millions("tiny") < 4 and 55 < millions("base") < 65
-    assert abs(millions("large") - 250) < 2.5
+def test_the_large_one_is_as_large_as_the_reference_system() -> None:
+    with torch.device("meta"):
+        assert abs(sum(p.numel() for p in build(PRESETS["large"]).parameters()) - 250e6) < 2.5e6
 
 
-def test_what_it_must_not_see_it_does_not_see(network: LipSyncNet) -> None:
-    faces, region, embedding, references = inputs(network, 2)
-    before = run(network, faces, region, embedding, references)
-    hidden = torch.where(region > 0, torch.rand_like(faces), faces)
-    after = run(network, hidden, region, embedding, references)
-    assert not torch.equal(hidden, faces) and torch.equal(before.pixels, after.pixels) and torch.equal(before.mask, after.mask)
-    seen = run(network, torch.where(region > 0, faces, torch.rand_like(faces)), region, embedding, references)
-    assert not torch.equal(before.pixels, seen.pixels)
-    assert not torch.equal(before.pixels, run(network, faces, region, -embedding, references).pixels)
-    assert not torch.equal(before.pixels, run(network, faces, region, embedding, 1 - references).pixels)
+def test_a_network_that_learned_nothing_changes_nothing() -> None:
+    torch.manual_seed(0)
+    arguments = inputs(2)
+    assert torch.equal(drawn(build(SMALL), *arguments), arguments[0])
 
 
-def test_the_hidden_region_covers_mouth_and_jaw_but_not_the_eyes(backend, astronaut: np.ndarray) -> None:
-    from lipsync_core.faces.align import steady_matrix, transform
-    from lipsync_core.pixels import ArrayPixels
-
-    picture = ArrayPixels(astronaut)
-    points, _ = backend.landmarks([picture], [backend.detect([picture])[0][0].box])
-    at = transform(steady_matrix(points[0], 128), points[0]).round().astype(int)
-    region = hidden_region(128)[0, 0].numpy()
-    assert region[at[48:68, 1], at[48:68, 0]].all() and region[at[5:12, 1], at[5:12, 0]].all()
-    assert not region[at[36:48, 1], at[36:48, 0]].any() and not region[at[27:30, 1], at[27:30, 0]].any()
+def test_everything_that_it_is_given_counts(network: LipSyncNet) -> None:
+    arguments = inputs(1)
+    before = drawn(network, *arguments)
+    for i in range(4):
+        other = [-value if k == i else value for k, value in enumerate(arguments)]
+        change = drawn(network, *other) - other[0] - (before - arguments[0])
+        assert change.abs().max() > 1e-4, i
 
 
 def test_a_batch_of_one_or_many_is_the_same(network: LipSyncNet) -> None:
-    faces, region, embedding, references = inputs(network, 4)
-    whole = run(network, faces, region, embedding, references).pixels
-    split = torch.cat([run(network, faces[i:i + 1], region, embedding[i:i + 1], references[i:i + 1]).pixels for i in range(4)])
-    assert torch.allclose(whole, split, atol=1e-5)
+    arguments = inputs(3)
+    whole = drawn(network, *arguments)
+    split = torch.cat([drawn(network, *(value[i:i + 1] for value in arguments)) for i in range(3)])
+    assert torch.allclose(whole, split, atol=1e-4)
 
 
-def test_sound_in_pieces_is_sound_as_a_whole(network: LipSyncNet) -> None:
-    mel = torch.randn(1, 80, 120, generator=torch.Generator().manual_seed(1))
-    whole, _ = network.audio(mel, network.audio.start(1, mel))
-    state, parts = network.audio.start(1, mel), []
-    for first, last in ((0, 2), (2, 30), (30, 32), (32, 120)):
-        steps, state = network.audio(mel[:, :, first:last], state)
-        parts.append(steps)
-    assert whole.shape == (1, 60, SMALL.embedding) and torch.allclose(torch.cat(parts, 1), whole, atol=1e-6)
+def test_maps_tell_where_lips_are() -> None:
+    def rim(count: int, width: float, height: float) -> np.ndarray:
+        angle = np.linspace(np.pi, -np.pi, count, endpoint=False)
+        return 64 + 64j + width * np.cos(angle) - 1j * height * np.sin(angle)
+
+    lips = np.concatenate([rim(12, 30, 14), rim(8, 20, 6)])[None]
+    maps = lip_maps(lips)[0]
+    assert maps.shape == (MAPS, SIDE, SIDE) and maps.min() >= -1 and maps.max() <= 1
+    assert maps[0, 64, 64] == 1 and maps[0, 74, 64] == 0 and maps[1, 74, 64] == 1 and maps[1, 90, 64] == 0 and maps[0, 64, 100] == 0
+    assert maps[2, 64, 64] > 0 < maps[3, 64, 64]
+    large = lip_maps(lips, 2 * SIDE)[0]                                # the same lips in a larger picture
+    assert np.abs(cv2.resize(large[1], (SIDE, SIDE), interpolation=cv2.INTER_AREA) - maps[1]).mean() < 0.01
 
 
-def test_the_network_hears_no_further_ahead_than_it_says(network: LipSyncNet) -> None:
-    """A click changes no embedding of a frame that is more than `LOOK_AHEAD` before it, and does change some after that."""
-    assert LOOK_AHEAD <= 0.2 and DELAY / STEP_RATE <= 0.2
+def test_what_is_drawn_comes_back_to_where_it_was_taken_from() -> None:
+    """A spot in the window, in the upright picture and back again, for a rolled head of any size."""
+    for scale in (60, 240):
+        a, b, centre = scale * np.exp(0.3j), 200 + 180j, 0.02 + 0.5j
+        window = np.zeros((360, 420, 3), np.float32)
+        place = a * (centre + 0.05 + 0.03j) + b
+        cv2.circle(window, (round(place.real), round(place.imag)), max(2, scale // 24), (200, 200, 200), -1)
+        picture = placed(window, a, b, centre)
+        at = in_picture(np.array([centre + 0.05 + 0.03j]), centre)[0]
+        assert picture[round(at.imag), round(at.real)].min() > 120
+        assert abs(in_picture(np.array([centre]), centre)[0] - (SIDE / 2 + 1j * ABOVE * SIDE)) < 1e-9 and SPAN < 1.5
+        back = laid_back(picture.astype(np.float32), a, b, centre, (420, 360))
+        rows, columns = np.nonzero(back[..., 0] > 100)
+        assert abs(rows.mean() - place.imag) < 1.5 and abs(columns.mean() - place.real) < 1.5
+
+
+@pytest.fixture(scope="module")
+def someone(backend, astronaut: np.ndarray) -> tuple[Person, list[GeneratorItem]]:
+    """The portrait, moving: a track, references, and ten faces to make."""
+    frames = moving_face(astronaut, 10, 240)
+    views = [ArrayPixels(frame) for frame in frames]
+    landmarks = np.stack([backend.landmarks([view], [backend.detect([view])[0][0].box])[0][0] for view in views])
+    ones = np.ones(10, np.float32)
+    boxes = np.concatenate([landmarks.min(1), landmarks.max(1)], 1).astype(np.float32)
+    track = FaceTrack(np.arange(10), np.arange(10) / 25, boxes, landmarks, ones, np.zeros((10, 3), np.float32), ones)
+    crops = [native_crop(view, points, lower_face_box(points, (view.width, view.height)), i)
+             for i, (view, points) in enumerate(zip(views, landmarks))]
+    items = [GeneratorItem(crop, 0.5 + i / 25, i, region_of(crop)) for i, crop in enumerate(crops)]
+    return Person(track, crops[:3]), items
+
+
+def test_an_untaught_network_is_morph(someone: tuple, babble: np.ndarray) -> None:
+    person, items = someone
+    ours, morph = LipSyncNetGenerator(build(SMALL)), MorphGenerator()
+    made, moved = (g.generate(items, g.start(person, Speech(babble), Drive())) for g in (ours, morph))
+    assert all(np.abs(a.pixels - b.pixels).max() < 1e-3 and np.array_equal(a.mask, b.mask) for a, b in zip(made, moved))
+
+
+def test_a_clip_in_one_batch_or_in_ten(network: LipSyncNet, someone: tuple, babble: np.ndarray) -> None:
+    person, items = someone
     generator = LipSyncNetGenerator(network)
-    speech = (0.1 * np.random.default_rng(2).standard_normal(32_000)).astype(np.float32)
-    clicked = speech.copy()
-    clicked[16_000:16_080] += 0.9                                     # at 1.0 s
-    times = np.arange(0.0, 2.0, 0.01)
-    before, after = (curve_of(generator, samples, times) for samples in (speech, clicked))
-    changed = times[np.abs(before - after).max(1) > 1e-3]
-    assert 1.0 - LOOK_AHEAD - 0.026 <= changed.min() < 1.0            # read between two steps: one step of 25 ms
-
-
-def curve_of(generator: LipSyncNetGenerator, samples: np.ndarray, times: np.ndarray) -> np.ndarray:
-    state = generator.start(person(generator.spec.crop_size), Speech(samples), Drive())
-    return generator._at(state, times).numpy()
-
-
-def person(size: int) -> Person:
-    """Somebody, seen once."""
-    rng = np.random.default_rng(0)
-    landmarks = rng.uniform(20, size - 20, (68, 2)).astype(np.float32)
-    ones = np.ones(1, np.float32)
-    track = FaceTrack(np.zeros(1, int), np.zeros(1), np.array([[10, 10, 50, 50]], np.float32), landmarks[None], ones,
-                      np.zeros((1, 3), np.float32), ones)
-    return Person(track, [FaceCrop(rng.uniform(0, 255, (size, size, 3)).astype(np.float32), np.eye(3)[:2], landmarks)])
-
-
-def test_a_clip_in_one_batch_or_in_ten(network: LipSyncNet, babble: np.ndarray) -> None:
-    generator = LipSyncNetGenerator(network)
-    someone = person(64)
-    rng = np.random.default_rng(1)
-    items = [GeneratorItem(FaceCrop(rng.integers(0, 256, (64, 64, 3), np.uint8), np.eye(3)[:2], someone.track.landmarks[0]), i / 25, 0,
-                           np.ones((64, 64), np.float32)) for i in range(10)]
-    state = generator.start(someone, Speech(babble), Drive())
+    state = generator.start(person, Speech(babble), Drive())
     whole = generator.generate(items, state)
     single = [generator.generate([item], state)[0] for item in items]
-    assert max(np.abs(a.pixels - b.pixels).max() for a, b in zip(whole, single)) < 255e-4
-    assert all(face.pixels.shape == (64, 64, 3) and 0 <= face.mask.min() and face.mask.max() <= 1 for face in whole)
+    assert max(np.abs(a.pixels - b.pixels).max() for a, b in zip(whole, single)) < 0.1
+    moved = MorphGenerator().generate(items, state.moved)
+    changed = [np.abs(a.pixels - b.pixels).max(-1) for a, b in zip(whole, moved)]
+    assert max(change.max() for change in changed) > 1                 # random weights draw something,
+    assert all(not change[item.region == 0].any() for change, item in zip(changed, items))        # inside the region only
 
 
-def test_drive(network: LipSyncNet, babble: np.ndarray) -> None:
-    """Strength 0 is a mouth that hears silence; 'keep' leaves the source in pauses; activation scales the mask."""
-    generator, someone = LipSyncNetGenerator(network), person(64)
-    crop = FaceCrop(np.full((64, 64, 3), 90, np.uint8), np.eye(3)[:2], someone.track.landmarks[0])
-    moments = ((0.8, 0.5), (0.1, 1.0))
-    spoken, pause = (GeneratorItem(crop, time, 0, np.ones((64, 64), np.float32), activation) for time, activation in moments)
-
-    def faces(item: GeneratorItem, drive: Drive, samples: np.ndarray = babble) -> tuple:
-        face = generator.generate([item], generator.start(someone, Speech(samples), drive))[0]
-        return face.pixels, face.mask
-
-    silent, _ = faces(spoken, Drive(silence="generate"), np.zeros(48_000, np.float32))
-    weak, _ = faces(spoken, Drive(strength=0.0))
-    usual, half = faces(spoken, Drive())
-    assert np.abs(weak - silent).max() < 1.0 < np.abs(usual - weak).max()
-    assert half.max() <= 0.5 and not faces(pause, Drive(silence="keep"))[1].any()
+def test_silence_keeps_the_source(network: LipSyncNet, someone: tuple) -> None:
+    person, items = someone
+    generator = LipSyncNetGenerator(network)
+    state = generator.start(person, Speech(np.zeros(48_000, np.float32)), Drive(silence="keep"))
+    assert all(not face.mask.any() for face in generator.generate(items, state))
 
 
-def test_nobody_to_copy_from(network: LipSyncNet, babble: np.ndarray) -> None:
+def test_nobody_to_copy_from(network: LipSyncNet, someone: tuple, babble: np.ndarray) -> None:
     with pytest.raises(FaceError, match="morph"):
-        LipSyncNetGenerator(network).start(Person(person(64).track), Speech(babble), Drive(), Hooks())
+        LipSyncNetGenerator(network).start(Person(someone[0].track), Speech(babble), Drive(), Hooks())
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -180,15 +172,17 @@ def test_a_file_brings_it_back(network: LipSyncNet, tmp_path: Path, half: bool) 
     checkpoint.save(network, file, {"data": "noise"}, half=half)
     again = create_generator(file).network
     assert again.config == SMALL
-    arguments = inputs(network, 1)
-    assert torch.allclose(run(again, *arguments).pixels, run(network, *arguments).pixels, atol=2e-2 if half else 1e-6)
+    arguments = inputs(1)
+    assert torch.allclose(drawn(again, *arguments), drawn(network, *arguments), atol=2e-2 if half else 1e-6)
     assert [path.name for path in tmp_path.iterdir()] == ["ours.safetensors"]
 
 
 def test_wrong_configs_are_refused() -> None:
     with pytest.raises(CheckpointError, match="presets"):
         preset("tiny", size=100)
-    with pytest.raises(CheckpointError, match="tiny, base, large"):
+    with pytest.raises(CheckpointError, match="presets"):
+        preset("tiny", channels=(32,))
+    with pytest.raises(CheckpointError, match="tiny, small, base, large"):
         preset("huge")
     with pytest.raises(CheckpointError, match="export it again"):
         LipSyncNetConfig.from_metadata({"size": "128"})
@@ -196,17 +190,16 @@ def test_wrong_configs_are_refused() -> None:
 
 @pytest.mark.slow
 def test_it_can_be_exported(network: LipSyncNet) -> None:
-    faces, region, embedding, references = inputs(network, 2)
-    features = network.encode_references(references)
-    program = torch.export.export(network, (faces, region, embedding, references, features))
-    out = program.module()(faces, region, embedding, references, features)
-    assert torch.allclose(out[0], network(faces, region, embedding, references, features).pixels, atol=1e-5)
+    warped, maps, references, reference_maps = inputs(2)
+    features = network.encode_references(references, reference_maps)
+    program = torch.export.export(network, (warped, maps, features))
+    out = program.module()(warped, maps, features)
+    assert torch.allclose(out[0], network(warped, maps, features)[0], atol=1e-4)
 
 
 def test_half_precision_says_the_same(network: LipSyncNet) -> None:
-    arguments = inputs(network, 1)
+    arguments = inputs(1)
     small = build(SMALL).to(torch.bfloat16).eval()
     small.load_state_dict(network.state_dict())
-    out = run(small, *(a.to(torch.bfloat16) for a in arguments))
-    assert out.pixels.dtype == torch.bfloat16
-    assert (out.pixels.float() - run(network, *arguments).pixels).abs().mean() < 0.02
+    out = drawn(small, *(a.to(torch.bfloat16) for a in arguments))
+    assert out.dtype == torch.bfloat16 and (out.float() - drawn(network, *arguments)).abs().mean() < 0.03

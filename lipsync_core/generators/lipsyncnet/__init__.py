@@ -1,6 +1,6 @@
-"""LipSyncNet, our own network: config, network, crops, and the generator that runs it."""
+"""LipSyncNet, our own network: config, network, the picture it draws on, and the generator that runs it."""
 
 from .config import PRESETS, LipSyncNetConfig, preset
-from .network import LipSyncNet, Output, build
+from .network import LipSyncNet, build, drawn
 
-__all__ = ["LipSyncNet", "LipSyncNetConfig", "Output", "PRESETS", "build", "preset"]
+__all__ = ["LipSyncNet", "LipSyncNetConfig", "PRESETS", "build", "drawn", "preset"]

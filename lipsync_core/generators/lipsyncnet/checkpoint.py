@@ -15,7 +15,7 @@ from .config import LipSyncNetConfig
 from .network import LipSyncNet, build
 
 ARCHITECTURE = "lipsyncnet"
-MARKS = ("audio.rnn.weight_ih_l0", "deformer.first.weight", "decoder.head.2.weight", "target.first.weight")
+MARKS = ("encoder.start.weight", "reader.start.weight", "attend.place", "flow.weight", "end.weight")
 """Tensors that only this network has, all together."""
 
 

@@ -1,117 +1,109 @@
-"""LipSyncNet in the pipeline: sound once, references once, faces in batches."""
+"""LipSyncNet in the pipeline: `morph` moves lips and jaw to the speech, the network draws over it what a warp can't know."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...audio import mel_blocks
 from ...errors import FaceError
-from ...faces.align import steady_matrix
-from ...pixels import ArrayPixels
-from ...types import Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
-from ..drive import Driving
-from .audio import DELAY, MEL_BANDS, REACH, STEP_RATE, STRIDE
+from ...types import Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
+from ..morph.articulation import Articulation
+from ..morph.generator import MorphGenerator, MorphState, render, shown
+from ..morph.geometry import FrameMouth, PersonMouth, locate
+from ..morph.opening import smoothstep
+from .canvas import in_picture, laid_back, lip_maps, placed
 from .config import LipSyncNetConfig
 from .network import LipSyncNet
-from .region import hidden_region
 
 
 @dataclass(frozen=True)
 class LipSyncNetState:
     """What `start` found out; nothing in it changes afterwards."""
 
-    embeddings: Tensor
-    """float16 (steps, E): what is said, every 25 ms, already late by what the network looks ahead."""
-    quiet: Tensor
-    """(E,): the embedding of silence."""
-    references: Tensor
-    """(1, R, 3, S, S)."""
+    moved: MorphState
     features: list[Tensor]
-    driving: Driving
+    """Of the person's references, (1, R, C, h, w) each."""
+
+
+@dataclass(frozen=True)
+class _Face:
+    """A face that the network is to draw on."""
+
+    pixels: np.ndarray
+    frame: FrameMouth
+    centre: complex
+    amount: float
 
 
 class LipSyncNetGenerator:
     """See `types.Generator`. `network` stays where it is; a host may move it between calls."""
 
-    def __init__(self, network: LipSyncNet) -> None:
+    def __init__(self, network: LipSyncNet, articulation: Articulation | None = None) -> None:
         self.network = network.eval()
-        config: LipSyncNetConfig = network.config
-        self.spec = GeneratorSpec("lipsyncnet", crop="steady", crop_size=config.size, references=config.references, batch_size=16)
-        self._region = hidden_region(config.size)
+        self.config: LipSyncNetConfig = network.config
+        self._morph = MorphGenerator(articulation)
+        self.spec = GeneratorSpec("lipsyncnet", crop="native", references=max(3, self.config.references), batch_size=8)
 
     def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> LipSyncNetState:
-        with torch.inference_mode():
-            like = self._like()
-            embeddings = self.embed(speech.samples, hooks or Hooks())
-            quiet, _ = self.network.audio(like.new_full((1, MEL_BANDS, 80), -4.0), self.network.audio.start(1, like))
-            references = self._references(person).to(like)
-            features = self.network.encode_references(references)
-        return LipSyncNetState(embeddings, quiet[0, -1], references, features, Driving.of(speech.samples, drive))
-
-    def generate(self, batch: Sequence[GeneratorItem], state: LipSyncNetState) -> list[GeneratedFace]:
-        like = self._like()
-        times = np.array([item.time for item in batch])
-        with torch.inference_mode():
-            embedding = self._at(state, times)
-            amount = torch.from_numpy(state.driving.amount(times)).to(like)
-            embedding = state.quiet + amount[:, None] * (embedding - state.quiet)
-            faces = torch.from_numpy(np.stack([np.asarray(item.crop.pixels) for item in batch])).to(like.device)
-            faces = (faces.permute(0, 3, 1, 2).to(like.dtype) / 255).contiguous(memory_format=torch.channels_last)
-            size = len(batch)
-            out = self.network(faces, self._region.to(like), embedding, state.references.expand(size, -1, -1, -1, -1),
-                               [f.expand(size, -1, -1, -1, -1) for f in state.features])
-            pixels = out.pixels.float().mul(255).permute(0, 2, 3, 1).cpu().numpy()
-            masks = out.mask.float()[:, 0].cpu().numpy()
-        shown = state.driving.shown(times) * [item.activation for item in batch]
-        return [GeneratedFace(np.ascontiguousarray(p), m * np.float32(s)) for p, m, s in zip(pixels, masks, shown)]
-
-    def embed(self, samples: np.ndarray, hooks: Hooks) -> Tensor:
-        """Speech (n,) -> float16 (steps, E): row j belongs to j / 40 seconds; the last one to the end of the speech or later."""
-        like = self._like()
-        state = self.network.audio.start(1, like)
-        # Step j of the recurrent layers is at mel column 2 j - REACH; a frame's is read DELAY later.
-        skip, rows = DELAY + -(-REACH // STRIDE), []
-        for columns in _mel_blocks(samples, tail=STRIDE * (skip + 2)):
-            hooks.check_interrupt()
-            steps, state = self.network.audio(columns[None].to(like), state)
-            rows.append(steps[0].half())
-        return torch.cat(rows)[skip:]
-
-    def _at(self, state: LipSyncNetState, times: np.ndarray) -> Tensor:
-        """Embeddings (B, E) at times (B,), read between steps; the ends hold. Half a step is lost to the whole-numbered `skip`."""
-        position = np.clip(times * STEP_RATE - (-(-REACH // STRIDE) - REACH / STRIDE), 0, len(state.embeddings) - 1.001)
-        low = torch.from_numpy(position.astype(np.int64))
-        share = torch.from_numpy((position - position.astype(np.int64)).astype(np.float32)).to(state.embeddings.device)[:, None]
-        low = low.to(state.embeddings.device)
-        found = state.embeddings[low].float() * (1 - share) + state.embeddings[low + 1].float() * share
-        return found.to(self._like().dtype)
-
-    def _references(self, person: Person) -> Tensor:
-        """float32 (1, R, 3, S, S), 0..1; fewer than R are repeated. Raises `FaceError` where there is none."""
+        """Raises `FaceError` where the person was seen in no frame well enough to copy from."""
         if not person.references:
             raise FaceError("There is no frame in which the person can be seen well enough to copy teeth and skin from: use morph.")
-        size, wanted = self.spec.crop_size, self.spec.references
-        crops = [ArrayPixels(crop.pixels).warp(steady_matrix(crop.landmarks, size), (size, size)) for crop in person.references]
-        crops = [crops[i % len(crops)] for i in range(wanted)]
-        return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)[None].float() / 255
+        moved = self._morph.start(person, speech, drive, hooks)
+        pictures, lips = zip(*(self._reference(crop, moved.mouth) for crop in person.references))
+        wanted = [i % len(pictures) for i in range(self.config.references)]
+        with torch.inference_mode():
+            features = self.network.encode_references(self._pictures([pictures[i] for i in wanted])[None],
+                                                      self._maps([lips[i] for i in wanted])[None])
+        return LipSyncNetState(moved, features)
 
-    def _like(self) -> Tensor:
-        """A tensor of the network's device and precision."""
-        return next(self.network.parameters()).detach()[:0]
+    def generate(self, batch: Sequence[GeneratorItem], state: LipSyncNetState) -> list[GeneratedFace]:
+        faces: list[_Face | None] = [self._moved(item, state.moved) for item in batch]
+        drawn = iter(self._drawn([face for face in faces if face is not None], state))
+        made = []
+        for item, face in zip(batch, faces):
+            if face is None:
+                source = np.asarray(item.crop.pixels, np.float32)
+                made.append(GeneratedFace(source, np.broadcast_to(np.float32(0), source.shape[:2])))
+                continue
+            height, width = face.pixels.shape[:2]
+            added = laid_back(next(drawn), face.frame.a, face.frame.b, face.centre, (width, height))
+            pixels = np.clip(face.pixels + smoothstep(item.region, 0.0, 0.85)[..., None] * added, 0, 255)
+            made.append(GeneratedFace(pixels, np.broadcast_to(shown(face.amount), (height, width))))
+        return made
 
+    def _moved(self, item: GeneratorItem, state: MorphState) -> _Face | None:
+        frame, amount = self._morph.aim(item, state)
+        if frame is None:
+            return None
+        pixels = render(np.asarray(item.crop.pixels, np.float32), item.crop.landmarks, frame, item.region, state.mouth, item.row,
+                        state.reference)
+        return _Face(pixels, frame, complex(state.mouth.base[item.row][[0, 6]].mean()), amount)
 
-def _mel_blocks(samples: np.ndarray, tail: int) -> Iterator[Tensor]:
-    """Log-mel columns (80, k), k even, of speech with `tail` columns of silence after it, block by block."""
-    for columns in mel_blocks(samples):
-        yield _even(columns)
-    yield torch.full((MEL_BANDS, tail + tail % 2), -4.0)
+    def _drawn(self, faces: Sequence[_Face], state: LipSyncNetState) -> list[np.ndarray]:
+        """What is to be added to each face's upright picture, levels, float32 (size, size, 3)."""
+        if not faces:
+            return []
+        pictures = [placed(face.pixels, face.frame.a, face.frame.b, face.centre, self.config.size) for face in faces]
+        lips = [in_picture(face.frame.to_canonical(face.frame.target_lips), face.centre) for face in faces]
+        with torch.inference_mode():
+            added, mask = self.network(self._pictures(pictures), self._maps(lips),
+                                       [part.expand(len(faces), -1, -1, -1, -1) for part in state.features])
+            return list((127.5 * (mask * added).float()).permute(0, 2, 3, 1).cpu().numpy())
 
+    def _reference(self, crop: FaceCrop, mouth: PersonMouth) -> tuple[np.ndarray, np.ndarray]:
+        """A reference as an upright picture, and its lips in it."""
+        a, b, lips, _ = locate(crop.landmarks, mouth)
+        centre = complex(np.median(mouth.base[:, [0, 6]].mean(1)))
+        return placed(crop.pixels, a, b, centre, self.config.size), in_picture(lips, centre)
 
-def _even(columns: Tensor) -> Tensor:
-    """Only the last block can be odd: it gets one more column of silence."""
-    return columns if columns.shape[1] % 2 == 0 else torch.nn.functional.pad(columns, (0, 1), value=-4.0)
+    def _pictures(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        like = next(self.network.parameters())
+        found = torch.from_numpy(np.stack(pictures)).to(like.device).permute(0, 3, 1, 2)
+        return (found.to(like.dtype) / 127.5 - 1).contiguous()
+
+    def _maps(self, lips: Sequence[np.ndarray]) -> Tensor:
+        return torch.from_numpy(lip_maps(np.stack(lips), self.config.size)).to(next(self.network.parameters()))

@@ -1,4 +1,4 @@
-"""The pieces that encoder and decoder are built of. All tensors NCHW, all shapes static."""
+"""What LipSyncNet is made of: residual steps, an encoder, and attention to references."""
 
 from __future__ import annotations
 
@@ -6,70 +6,66 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GROUP = 16
-"""Channels that GroupNorm averages over, about; the statistics of one crop, so that a batch of one or of many gives the same."""
+from .canvas import MAPS
+from .config import LipSyncNetConfig
+
+PATCH = 2
+"""Neighbours that lie together as channels: the same picture at a quarter of the cost."""
 
 
-def norm(channels: int) -> nn.GroupNorm:
-    groups = max(1, channels // GROUP)
-    while channels % groups:
-        groups -= 1
-    return nn.GroupNorm(groups, channels)
+class Step(nn.Module):
+    """Two convolutions beside what came in."""
 
-
-class ResBlock(nn.Module):
-    """(B, cin, H, W) -> (B, cout, H, W): two 3x3 convolutions beside a shortcut; with `embedding` the second one's input is scaled
-    and shifted by it (B, embedding)."""
-
-    def __init__(self, cin: int, cout: int, embedding: int = 0) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = norm(cin), nn.Conv2d(cin, cout, 3, padding=1)
-        self.norm2, self.conv2 = norm(cout), nn.Conv2d(cout, cout, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * cout) if embedding else None
-        self.shortcut = nn.Conv2d(cin, cout, 1) if cin != cout else nn.Identity()
+        self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
+        self.norm1, self.norm2 = nn.GroupNorm(8, inputs), nn.GroupNorm(8, outputs)
+        self.conv1, self.conv2 = nn.Conv2d(inputs, outputs, 3, 1, 1), nn.Conv2d(outputs, outputs, 3, 1, 1)
         nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        y = self.norm2(self.conv1(F.silu(self.norm1(x))))
-        if self.modulation is not None and embedding is not None:
-            scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, 1)
-            y = y * (1 + scale) + shift
-        return self.shortcut(x) + self.conv2(F.silu(y))
+    def forward(self, x: Tensor) -> Tensor:
+        return self.skip(x) + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
+
+
+def steps(inputs: int, outputs: int, depth: int) -> nn.Sequential:
+    return nn.Sequential(*(Step(inputs if i == 0 else outputs, outputs) for i in range(depth)))
 
 
 class Encoder(nn.Module):
-    """(B, cin, S, S) -> features at every resolution, finest first: [(B, channels[i], S / 2^i, S / 2^i)]."""
+    """A picture and its lips (B, 3 + MAPS, S, S) -> features at half, quarter, ... size."""
 
-    def __init__(self, cin: int, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+    def __init__(self, config: LipSyncNetConfig) -> None:
         super().__init__()
-        self.first = nn.Conv2d(cin, channels[0], 3, padding=1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(channels, channels[1:]))
-        self.levels = nn.ModuleList(nn.ModuleList(ResBlock(c, c) for _ in range(n)) for c, n in zip(channels, blocks))
+        w = config.channels
+        self.start = nn.Conv2d((3 + MAPS) * PATCH**2, w[0], 3, 1, 1)
+        self.first = steps(w[0], w[0], config.depth)
+        self.down = nn.ModuleList(steps(a, b, config.depth) for a, b in zip(w, w[1:]))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
-        x = self.first(x)
-        for i, level in enumerate(self.levels):
-            if i:
-                x = self.down[i - 1](x)
-            for block in level:
-                x = block(x)
-            features.append(x)
-        return features
+        found = [self.first(self.start(F.pixel_unshuffle(x, PATCH)))]
+        for step in self.down:
+            found.append(step(F.avg_pool2d(found[-1], 2)))
+        return found
 
 
-def grid(height: int, width: int, like: Tensor) -> Tensor:
-    """Where every pixel is, -1..1 from edge to edge (align_corners=False): (1, height, width, 2), x first."""
-    y = (torch.arange(height, device=like.device, dtype=torch.float32) + 0.5) * (2 / height) - 1
-    x = (torch.arange(width, device=like.device, dtype=torch.float32) + 0.5) * (2 / width) - 1
-    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None]
+class Attend(nn.Module):
+    """What a place of the picture asks of all places of all references."""
 
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        self.heads = next(h for h in range(max(1, width // 32), 0, -1) if width % h == 0)
+        self.norm, self.norm_r = nn.GroupNorm(8, width), nn.GroupNorm(8, width)
+        self.q, self.k, self.v, self.out = (nn.Conv2d(width, width, 1) for _ in range(4))
+        self.place = nn.Parameter(0.02 * torch.randn(1, width, size, size))
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
-def deform(features: Tensor, flow: Tensor) -> Tensor:
-    """`features` (B, C, H, W) seen through `flow` (B, 2, h, w), in units of the picture's half side: pixel p shows p + flow(p).
-    The flow is brought to the features' size; positions are float32 whatever the features are, since halves can't tell pixels apart."""
-    height, width = features.shape[2:]
-    at = F.interpolate(flow.float(), (height, width), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
-    at = grid(height, width, features) + at
-    return F.grid_sample(features.float(), at, mode="bilinear", padding_mode="border", align_corners=False).to(features.dtype)
+    def forward(self, x: Tensor, references: Tensor) -> Tensor:
+        """x (B, C, h, w), references (B, R, C, h, w)."""
+        b, r, c, h, w = references.shape
+        q = self.q(self.norm(x) + self.place)
+        seen = self.norm_r(references.flatten(0, 1)) + self.place
+        k, v = (part(seen).view(b, r, self.heads, c // self.heads, h * w).permute(0, 2, 1, 4, 3).flatten(2, 3) for part in (self.k, self.v))
+        q = q.view(b, self.heads, c // self.heads, h * w).transpose(2, 3)
+        found = F.scaled_dot_product_attention(q, k, v).transpose(2, 3).reshape(b, c, h, w)
+        return x + self.out(found)

@@ -62,6 +62,15 @@ class MorphGenerator:
 
     def _one(self, item: GeneratorItem, state: MorphState) -> GeneratedFace:
         crop = item.crop
+        source = np.asarray(crop.pixels, np.float32)
+        frame, amount = self.aim(item, state)
+        if frame is None:
+            return GeneratedFace(source, np.broadcast_to(np.float32(0), source.shape[:2]))
+        pixels = render(source, crop.landmarks, frame, item.region, state.mouth, item.row, state.reference)
+        return GeneratedFace(pixels, np.broadcast_to(shown(amount), source.shape[:2]))
+
+    def aim(self, item: GeneratorItem, state: MorphState) -> tuple[FrameMouth | None, float]:
+        """Where the lips of a frame go, and 0..1 how much of it is meant; None where nothing moves."""
         *moves, activity = (float(v) for v in state.shape_at(item.time))
         drive = state.drive
         amount = item.activation
@@ -69,18 +78,20 @@ class MorphGenerator:
             amount *= activity
         elif drive.silence == "close":
             moves = [move * activity for move in moves]
-        opening, width, jaw, closure, tuck, rounded = moves
-        source = np.asarray(crop.pixels, np.float32)
         if amount <= 0:
-            return GeneratedFace(source, np.broadcast_to(np.float32(0), source.shape[:2]))
+            return None, 0.0
+        opening, width, jaw, closure, tuck, rounded = moves
         strength = drive.strength
         soft = min(strength, 1.0)
-        frame = place(crop.landmarks, item.row, state.mouth, opening=opening * strength, jaw=jaw * strength,
+        frame = place(item.crop.landmarks, item.row, state.mouth, opening=opening * strength, jaw=jaw * strength,
                       width=float(np.clip(width * strength, -1, 1)), closure=closure, tuck=tuck * soft, rounded=rounded * soft,
                       amount=amount)
-        pixels = render(source, crop.landmarks, frame, item.region, state.mouth, item.row, state.reference)
-        # With the geometry back in place there is nothing left to show: the mask may go without a visible step.
-        return GeneratedFace(pixels, np.broadcast_to(smoothstep(amount, 0.0, 0.15), source.shape[:2]))
+        return frame, amount
+
+
+def shown(amount: float) -> np.ndarray:
+    """How much of a face shows: with the geometry back in place there is nothing left to show, and the mask may go unseen."""
+    return smoothstep(amount, 0.0, 0.15)
 
 
 def _best_reference(person: Person, mouth: PersonMouth) -> Reference | None:

@@ -1,1 +1,1 @@
-"""LipSyncNet's own training: folders of videos -> shards -> sync expert -> generator -> a checkpoint."""
+"""Recipe of LipSyncNet: pairs of frames of one clip, the one warped to the other's lips, that teach what a warp can't know."""

@@ -1,66 +1,58 @@
-"""`python -m lipsync_core.training.lipsyncnet`: from folders of videos to a network that `dub --generator` takes."""
+"""`python -m lipsync_core.training.lipsyncnet`: from clips to a network that draws what a warp can't know.
+
+    python -m lipsync_core.training.lipsyncnet pack MEDIA -o build/pack
+    python -m lipsync_core.training.lipsyncnet fit build/pack -o runs/lipsyncnet --minutes 60
+    python -m lipsync_core.training.lipsyncnet evaluate build/pack runs/lipsyncnet/lipsyncnet.safetensors --sheet sheet.png
+    python -m lipsync_core.training.lipsyncnet export runs/lipsyncnet/lipsyncnet.safetensors -o mine.safetensors --card licence=CC0-1.0
+
+On many GPUs or machines: `accelerate launch [--use_fsdp ...] -m lipsync_core.training.lipsyncnet fit ...`.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import logging
 import sys
 from pathlib import Path
 
 from ...errors import LipSyncError
-from . import prepare, supplement
-
-EXAMPLES = """examples:
-  python -m lipsync_core.training.lipsyncnet prepare videos/ -o shards/
-  python -m lipsync_core.training.lipsyncnet expert shards/ -o runs/expert.safetensors --minutes 60
-  python -m lipsync_core.training.lipsyncnet generator shards/ -o runs/base --config base --expert runs/expert.safetensors
-  accelerate launch --multi_gpu -m lipsync_core.training.lipsyncnet generator shards/ -o runs/large --config large
-  python -m lipsync_core.training.lipsyncnet export runs/base -o base.safetensors --half --licence CC-BY-4.0
-"""
+from ...generators.lipsyncnet import PRESETS
+from .export import CARD
+from .settings import PRECISIONS, Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; 0 done, 1 an error said in one sentence, 2 wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m lipsync_core.training.lipsyncnet", description=__doc__, epilog=EXAMPLES,
+    parser = argparse.ArgumentParser(prog="python -m lipsync_core.training.lipsyncnet", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(title="commands", required=True)
-    prepare.add_prepare(commands)
-    supplement.add_supplement(commands)
-
-    expert = commands.add_parser("expert", help="teach the sync expert")
-    expert.add_argument("shards", type=Path)
-    expert.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    expert.add_argument("--width", default="tiny", choices=("tiny", "base"))
-    expert.add_argument("--minutes", type=float, default=20.0)
-    expert.add_argument("--steps", type=int, help="instead of --minutes")
-    expert.add_argument("--seed", type=int, default=0)
-    expert.add_argument("--device", default="cpu")
-    expert.set_defaults(run=_expert)
-
-    generator = commands.add_parser("generator", help="teach LipSyncNet; goes on where the run in the folder stopped")
-    generator.add_argument("shards", type=Path)
-    generator.add_argument("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
-    generator.add_argument("--config", default="base", help="tiny, base, large, or a .yml file (default base)")
-    generator.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="overrides", help="such as batch=8 weights.sync=0.3")
-    generator.add_argument("--expert", type=Path, help="the sync expert's file; without it nobody judges the timing")
-    generator.add_argument("--vgg", type=Path, help="torchvision's VGG-16 for the perceptual loss; without it fixed random features serve")
-    generator.add_argument("--time-limit", type=float, metavar="MIN", help="stop after so many minutes, leaving a checkpoint")
-    generator.add_argument("--more-steps", type=int, metavar="N", help="stop after N more steps, leaving a checkpoint")
-    generator.add_argument("--cpu", action="store_true", help="don't use a GPU")
-    generator.set_defaults(run=_generator)
-
-    export = commands.add_parser("export", help="write the averaged weights as one file for `dub --generator`")
-    export.add_argument("run_folder", type=Path, metavar="RUN")
+    commands = parser.add_subparsers(required=True)
+    pack = commands.add_parser("pack", help="pairs of frames of every clip in a folder like ../shared/media")
+    pack.add_argument("media", type=Path)
+    pack.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    pack.add_argument("--side", type=int, default=128, help="of the pictures, pixels (128; 256 for the larger presets)")
+    pack.set_defaults(run=_pack)
+    fit = commands.add_parser("fit", help="teach a network; goes on where the run in the folder stopped")
+    fit.add_argument("pack", type=Path)
+    fit.add_argument("-o", "--output", type=Path, required=True, metavar="RUN")
+    fit.add_argument("--cpu", action="store_true", help="although there is a GPU")
+    helps = {"size": "side of the pictures; 0: the preset's", "steps": "the rate falls with steps instead of the time",
+             "patience": "stop after so many held-out measures without a better one; 0: never", "minutes": "of this call"}
+    for field in dataclasses.fields(Settings):
+        choices = {"preset": tuple(PRESETS), "precision": PRECISIONS}.get(field.name)
+        fit.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default, choices=choices,
+                         help=f"{helps.get(field.name, '')} ({field.default})".strip())
+    fit.set_defaults(run=_fit)
+    evaluate = commands.add_parser("evaluate", help="the network beside the warp alone, on people who were never taught")
+    evaluate.add_argument("pack", type=Path)
+    evaluate.add_argument("weights", type=Path)
+    evaluate.add_argument("--sheet", type=Path, metavar="PNG", help="warp, network and truth side by side")
+    evaluate.set_defaults(run=_evaluate)
+    export = commands.add_parser("export", help="weights in half precision, with the words of their card")
+    export.add_argument("weights", type=Path)
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
-    export.add_argument("--half", action="store_true", help="half precision: half the size")
-    export.add_argument("--licence", default="not stated", metavar="TEXT",
-                        help="what others may do with the file; `models` and ComfyUI show it")
-    export.add_argument("--commercial-use", choices=["yes", "no", "unclear"], default="unclear",
-                        help="whether that may be commercial; data that forbid it make it `no` (default: unclear)")
-    export.add_argument("--card", nargs="+", default=[], metavar="KEY=TEXT", help="what else people should know, such as data=…")
+    export.add_argument("--card", action="append", default=[], metavar="KEY=TEXT", help=f"KEY is one of {', '.join(CARD)}")
     export.set_defaults(run=_export)
-
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -71,31 +63,38 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _expert(chosen: argparse.Namespace) -> None:
-    from .expert_fit import run
+def _pack(chosen: argparse.Namespace) -> None:
+    from .pack import pack
 
-    found = run(chosen.shards, chosen.output, minutes=chosen.minutes, steps=chosen.steps, width=chosen.width, seed=chosen.seed,
-                device=chosen.device)
-    sys.stdout.write(json.dumps({key: value for key, value in found.items() if key != "rows"}, indent=1) + "\n")
+    counts = pack(chosen.media, chosen.output, chosen.side)
+    size = sum(file.stat().st_size for file in chosen.output.glob("*.npz"))
+    sys.stdout.write(f"{chosen.output}: {counts['taught']} pairs to teach, {counts['held_out']} of people held out, {size / 1e6:.0f} MB\n")
 
 
-def _generator(chosen: argparse.Namespace) -> None:
+def _fit(chosen: argparse.Namespace) -> None:
+    settings = Settings(**{field.name: getattr(chosen, field.name) for field in dataclasses.fields(Settings)})
     from .loop import Trainer
-    from .settings import read
-    from .sync_expert import load_expert
 
-    trainer = Trainer(read(chosen.config, chosen.overrides), chosen.shards, chosen.output, cpu=chosen.cpu, perceptual=chosen.vgg,
-                      expert=load_expert(chosen.expert) if chosen.expert else None)
-    trainer.fit(minutes=chosen.time_limit, steps=chosen.more_steps)
-    trainer.evaluate()
+    Trainer(settings, chosen.pack, chosen.output, cpu=chosen.cpu).fit()
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    from ...generators.lipsyncnet import checkpoint
+    from .evaluate import evaluate
+
+    found = evaluate(chosen.pack, checkpoint.load(chosen.weights), chosen.sheet)
+    for key in found["warp"]:
+        values = {name: found[name][key] for name in found}
+        sys.stdout.write(f"{key:14}" + "".join(f"{name} {value:8.3f}   " for name, value in values.items()) + "\n")
 
 
 def _export(chosen: argparse.Namespace) -> None:
     from .export import export
 
-    card = {"licence": chosen.licence, "commercial_use": chosen.commercial_use} | dict(text.partition("=")[::2] for text in chosen.card)
-    config = export(chosen.run_folder, chosen.output, card, half=chosen.half)
-    sys.stdout.write(f"{chosen.output}: {config.size} px, {chosen.output.stat().st_size / 1e6:.1f} MB\n")
+    card = dict(word.partition("=")[::2] for word in chosen.card)
+    if unknown := sorted(set(card) - set(CARD)):
+        raise LipSyncError(f"{unknown[0]!r} is nothing that a card tells: use {', '.join(CARD)}.")
+    export(chosen.weights, chosen.output, card)
 
 
 if __name__ == "__main__":

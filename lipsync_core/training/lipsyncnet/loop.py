@@ -1,4 +1,4 @@
-"""The training of the generator: one loop for one process, many, and many machines (Hugging Face accelerate)."""
+"""The training: one loop for one process, many, and many machines (`accelerate launch`, torch's own launcher below it; DDP or FSDP)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -26,189 +27,141 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from ...errors import LipSyncError
-from ...generators.lipsyncnet import build, preset
-from ..precision import has_bf16
+from ...generators.lipsyncnet import LipSyncNet, build, drawn
+from ...generators.lipsyncnet.checkpoint import load as load_network
+from ...generators.lipsyncnet.checkpoint import save as save_network
 from . import state
-from .discriminators import Discriminators, hinge_real_fake, mouth_of, r1_penalty
-from .losses import Perceptual
-from .model import Criterion, WindowNet, adversarial_part, made_by, save_memory
+from .losses import Judge, energy_loss, judge_loss, like_loss, loss_of
+from .pack import unpack
+from .reader import Batch, Reader
 from .settings import Settings
-from .sync_expert import FRAMES, SyncExpert, sync_loss
-from .windows import Batch, SegmentStore, WindowOptions, Windows, enough
 
 log = logging.getLogger(__name__)
+JUDGED, LIKE, ENERGY = 0.2, 3.0, 20.0
+"""Weights of what the discriminator says, of what it sees in a picture and the truth, and of the amount of fine detail."""
+KEEP = 2
+"""Checkpoints of a run."""
+FACES = 24
+"""Held-out pairs that a run is watched with."""
 FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+class Drawing(nn.Module):
+    """A network that makes pictures of whole batches."""
+
+    def __init__(self, network: LipSyncNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, warped: Tensor, maps: Tensor, references: Tensor, reference_maps: Tensor) -> Tensor:
+        return drawn(self.network, warped, maps, references, reference_maps)
 
 
 class Trainer:
     """One run in a folder. `fit` goes on from the newest checkpoint there is."""
 
-    def __init__(self, settings: Settings, shards: Path, run: Path, *, expert: SyncExpert | None = None, perceptual: Path | None = None,
-                 cpu: bool = False) -> None:
+    def __init__(self, settings: Settings, pack: Path, run: Path, *, cpu: bool = False) -> None:
+        """Raises `LipSyncError` where `pack` holds no pairs, or a batch can't be shared by the processes."""
         self.settings, self.run = settings, run
-        # The discriminators are called several times a step: DDP must not wait for gradients that a call does not make.
-        precision = "no" if cpu and settings.precision == "bf16" and not has_bf16("cpu") else settings.precision
+        precision = {"auto": "no" if cpu or not torch.cuda.is_available() else "bf16", "fp32": "no"}.get(settings.precision,
+                                                                                                         settings.precision)
+        # The discriminator is called several times a step: DDP must not wait for gradients that a call does not make.
         self.accelerator = Accelerator(cpu=cpu, mixed_precision=precision,
                                        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)])
         processes = self.accelerator.num_processes
         if settings.batch % processes:
             raise LipSyncError(f"A batch of {settings.batch} can't be shared by {processes} processes: use a multiple.")
         self.share = settings.batch // processes
-        config = preset(settings.preset, size=settings.size, references=settings.references)
-        options = WindowOptions(settings.size, settings.references, settings.others, settings.augment)
-        cache = int(settings.cache_gb * 1e9)
-        self.windows = Windows(SegmentStore(shards, "train", cache, enough(settings.size)), options, settings.seed)
-        self.test = self._test_windows(shards, dataclasses.replace(options, augment=False))
+        config, device = settings.config(), self.accelerator.device
+        self.taught = Reader(unpack(pack, "taught"), device, config.size, config.references)
+        self.watched = Reader(unpack(pack, "held_out"), device, config.size, config.references)
         torch.manual_seed(settings.seed)
-        net = build(config)
-        if settings.checkpointing:
-            save_memory(net)
-        model: torch.nn.Module = WindowNet(net)
-        if settings.compile:
-            model = torch.compile(model)
-        critics = Discriminators(FRAMES, settings.discriminator_width)
-        device = self.accelerator.device
-        self.criterion = Criterion(settings.weights, Perceptual(perceptual).to(device), expert.to(device) if expert else None,
-                                   model.hidden.to(device))
-        optimisers = [torch.optim.AdamW(part.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4)
-                      for part in (model, critics)]
-        self.model, self.critics, self.by_model, self.by_critics = self.accelerator.prepare(model, critics, *optimisers)
+        network = build(config)
+        if settings.start:
+            network.load_state_dict(_like(load_network(Path(settings.start)), network))
+        model, judge = Drawing(network), Judge()
+        by_model = torch.optim.AdamW(model.parameters(), settings.rate, betas=(0.9, 0.99))
+        by_judge = torch.optim.AdamW(judge.parameters(), settings.rate, betas=(0.5, 0.99))
+        self.model, self.judge, self.by_model, self.by_judge = self.accelerator.prepare(model, judge, by_model, by_judge)
         self.average = {name: value.detach().clone() for name, value in self._own_parameters()}
-        self.step = 0
-        self._reader = ThreadPoolExecutor(1)
-        self._writer: Any = None
-        log.info("%s: %.1f million parameters, %d segments, perceptual loss: %s, sync expert: %s", settings.preset,
-                 sum(p.numel() for p in net.parameters()) / 1e6, len(self.windows.store), self.criterion.perceptual.source,
-                 "given" if expert else "none")
-
-    def _test_windows(self, shards: Path, options: WindowOptions) -> Windows | None:
-        found = list(shards.glob("test-*.tar"))
-        return Windows(SegmentStore(shards, "test", 1 << 29), options, 12345) if found else None
+        self.step, self.best, self.stale = 0, math.inf, 0
+        log.info("%s: %.1f million parameters, %d pairs to teach, %d of people held out", settings.preset,
+                 sum(p.numel() for p in model.parameters()) / 1e6, len(self.taught), len(self.watched))
 
     def _own_parameters(self) -> Iterator[tuple[str, Tensor]]:
         return self.accelerator.unwrap_model(self.model).named_parameters()
 
-    # -- steps -------------------------------------------------------------------------------------------------------------
-
-    def fit(self, *, minutes: float | None = None, steps: int | None = None) -> list[dict[str, float]]:
-        """Train to `settings.steps`, or for so many minutes or steps more; a checkpoint is left. Returns the losses of every step."""
-        settings, history = self.settings, []
-        newest = state.latest(self.run)
-        if newest is not None:
-            self.restore(newest)
-        last = min(settings.steps, self.step + steps) if steps is not None else settings.steps
-        began, spoken = time.monotonic(), time.monotonic()
-        ahead = self._reader.submit(self._batches, self.step)
-        saved = told = self.step
-        while self.step < last and (minutes is None or time.monotonic() - began < 60 * minutes):
-            batches = ahead.result()
-            ahead = self._reader.submit(self._batches, self.step + 1)
-            losses = self._one(batches)
-            self.step += 1
-            history.append(losses)
-            if self.step % settings.log_every == 0 or self.step == last:
-                now = time.monotonic()
-                self._tell(losses, (self.step - told) * settings.batch * settings.accumulate * FRAMES / (now - spoken))
-                spoken, told = now, self.step
-            if self.step % settings.image_every == 0:
-                self._picture(batches[0])
-            if self.step % settings.evaluate_every == 0:
-                self.evaluate()
-            if self.step % settings.checkpoint_every == 0:
-                self.save()
-                saved = self.step
-        ahead.result()
-        if self.step > saved:
-            self.save()
-        return history
-
-    def _batches(self, step: int) -> list[Batch]:
-        """What this process sees in a step: its share of the whole batch, `accumulate` times."""
-        first = self.accelerator.process_index * self.share
-        return [self.windows.batch(step * self.settings.accumulate + i, range(first, first + self.share))
-                for i in range(self.settings.accumulate)]
-
-    def rate(self) -> float:
-        """Learning rate of the step at hand."""
+    def fit(self) -> None:
+        """Teach for `settings.minutes`, up to `settings.steps`, or until held-out people gain no more; checkpoints, the averaged weights
+        (`lipsyncnet.safetensors`, and `best.safetensors` by the held-out measure), a log and pictures lie in the folder."""
         settings = self.settings
-        up = min(1.0, (self.step + 1) / max(settings.warmup, 1))
-        done = min(1.0, self.step / max(settings.steps, 1))
-        return settings.rate * up * (0.55 + 0.45 * math.cos(math.pi * done))
+        if (newest := state.latest(self.run)) is not None:
+            self.restore(newest)
+        began, told, lines = time.monotonic(), time.monotonic(), 0
+        while True:
+            spent = self._agreed((time.monotonic() - began) / (60 * settings.minutes))
+            share = self.step / settings.steps if settings.steps else spent
+            if spent >= 1 or share >= 1 or (settings.patience and self.stale >= settings.patience):
+                break
+            first, rng = self.accelerator.process_index * self.share, np.random.default_rng([settings.seed, self.step])
+            batch = self.taught.drawn_lot(settings.batch, rng, slice(first, first + self.share))
+            losses = self._one(batch, share)
+            if self._agreed(float(time.monotonic() - told > settings.tell_every)):
+                told = time.monotonic()
+                line = {"step": self.step, "minutes": round((told - began) / 60, 2), **losses}
+                lines += 1
+                self._tell(line | (self.watch() if lines % settings.watch_every == 0 else {}))
+                self.save()
+        self._tell({"step": self.step, "minutes": round((time.monotonic() - began) / 60, 2), **self.watch()})
+        self.save()
 
-    def _one(self, batches: list[Batch]) -> dict[str, float]:
-        settings, accelerator = self.settings, self.accelerator
-        fighting = self.step >= settings.adversarial_from
-        self.critics.requires_grad_(False)                            # they stand still while the generator is taught
-        for optimiser in (self.by_model, self.by_critics):
+    def _agreed(self, value: float) -> float:
+        """The main process's clock, for all."""
+        if self.accelerator.num_processes == 1:
+            return value
+        return float(self.accelerator.reduce(torch.tensor(value if self.accelerator.is_main_process else 0.0,
+                                                          device=self.accelerator.device), "sum"))
+
+    def rate(self, share: float) -> float:
+        """Learning rate of the step at hand, `share` 0..1 of the training behind."""
+        up = min(1.0, (self.step + 1) / max(self.settings.warmup, 1))
+        return self.settings.rate * up * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+    def _one(self, batch: Batch, share: float) -> dict[str, float]:
+        accelerator = self.accelerator
+        for optimiser, times in ((self.by_model, 1.0), (self.by_judge, self.settings.judge_rate)):
             for group in optimiser.param_groups:
-                group["lr"] = self.rate()
-        sums: dict[str, Tensor] = {}
-        made_of: list[tuple[Tensor, Tensor]] = []
-        self.model.train()
-        for i, batch in enumerate(batches):
-            batch = batch.to(accelerator.device)
-            last = i == len(batches) - 1
-            with contextlib.nullcontext() if last else accelerator.no_sync(self.model):
-                with accelerator.autocast():
-                    made = made_by(self.model, batch)
-                made = type(made)(*(value.float() for value in vars(made).values()))
-                total, parts = self.criterion(made, batch, sync=self.step >= settings.sync_from)
-                if fighting:
-                    composed = made.pixels * self.criterion.hidden + batch.faces * (1 - self.criterion.hidden)
-                    against, more = adversarial_part(accelerator.unwrap_model(self.critics), composed, batch.faces, settings.weights)
-                    total, parts = total + against, parts | more
-                    made_of.append((composed.detach(), batch.faces))
-                accelerator.backward(total / len(batches))
-            for name, value in (parts | {"total": total}).items():
-                sums[name] = sums.get(name, torch.zeros_like(value.detach())) + value.detach() / len(batches)
-        sums["gradient_norm"] = accelerator.clip_grad_norm_(self.model.parameters(), settings.clip).detach()
+                group["lr"] = times * self.rate(share)
+        with accelerator.autocast():
+            made = self.model(batch.warped, batch.maps, batch.references, batch.reference_maps)
+        made = made.float()
+        found = {"pixels": loss_of(made, batch), "energy": energy_loss(made, batch)}
+        total = found["pixels"] + ENERGY * found["energy"]
+        if share >= self.settings.judge_after:
+            self.judge.requires_grad_(True)
+            self.by_judge.zero_grad()
+            with accelerator.autocast():
+                found["judge"] = judge_loss(self.judge, made.detach(), batch)
+            accelerator.backward(found["judge"])
+            self.by_judge.step()
+            self.judge.requires_grad_(False)
+            with accelerator.autocast():
+                found["fooled"], found["like"] = like_loss(self.judge, made, batch)
+            total = total + JUDGED * found["fooled"] + LIKE * found["like"]
+        self.by_model.zero_grad()
+        accelerator.backward(total)
+        accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.by_model.step()
-        self.by_model.zero_grad(set_to_none=True)
-        if fighting:
-            sums |= self._critics(made_of)
+        self.step += 1
+        keep = min(self.settings.average, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self._own_parameters():
-                self.average[name].lerp_(value.detach(), 1 - settings.ema)
-        names = sorted(sums)
-        values = accelerator.reduce(torch.stack([sums[name].float() for name in names]), "mean")
-        return dict(zip(names, values.tolist()))
-
-    def _critics(self, made_of: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        settings, accelerator = self.settings, self.accelerator
-        self.critics.requires_grad_(True)
-        losses = []
-        for made, true in made_of:
-            loss = hinge_real_fake(self.critics(true), self.critics(made))
-            if settings.weights.r1 and self.step % settings.r1_every == 0:
-                loss = loss + settings.weights.r1 * r1_penalty(accelerator.unwrap_model(self.critics), true)
-            accelerator.backward(loss / len(made_of))
-            losses.append(loss.detach())
-        accelerator.clip_grad_norm_(self.critics.parameters(), settings.clip)
-        self.by_critics.step()
-        self.by_critics.zero_grad(set_to_none=True)
-        return {"critics": torch.stack(losses).mean()}
+                self.average[name].lerp_(value.detach(), 1 - keep)
+        names = sorted(found)
+        values = accelerator.reduce(torch.stack([found[name].detach() for name in names]), "mean")
+        return {name: round(value, 5) for name, value in zip(names, values.tolist())}
 
     # -- looking -----------------------------------------------------------------------------------------------------------
-
-    def _tell(self, losses: dict[str, float], faces: float) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        self.run.mkdir(parents=True, exist_ok=True)
-        with (self.run / "losses.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.step, **losses}) + "\n")
-        log.info("step %d: %s, %.1f faces a second", self.step, ", ".join(f"{k} {v:.4f}" for k, v in losses.items()), faces)
-        for name, value in losses.items():
-            self.writer.add_scalar(f"train/{name}", value, self.step)
-        self.writer.add_scalar("train/rate", self.rate(), self.step)
-        self.writer.add_scalar("train/faces_a_second", faces, self.step)
-
-    @property
-    def writer(self) -> Any:
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self.run / "tensorboard"))
-        return self._writer
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -224,63 +177,53 @@ class Trainer:
                 for name, value in self._own_parameters():
                     value.copy_(now[name])
 
-    def _picture(self, batch: Batch) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        self.writer.add_image("windows", self.sheet(batch), self.step)
-
-    def sheet(self, batch: Batch, most: int = 4) -> Tensor:
-        """(3, H, W): for each window the first reference, what was true, what was made, and what was only copied."""
-        batch = batch.to(self.accelerator.device)
-        self.model.eval()
-        with torch.no_grad():
-            made = made_by(self.accelerator.unwrap_model(self.model), batch)
-        hidden = self.criterion.hidden
-        composed = made.pixels.float() * hidden + batch.faces * (1 - hidden)
-        rows = [torch.cat([batch.references[i, 0], batch.faces[i, 2], composed[i, 2], made.copied[i, 2].float()], 2)
-                for i in range(min(most, len(composed)))]
-        return torch.cat(rows, 1).clamp(0, 1).cpu()
-
-    def evaluate(self) -> dict[str, float]:
-        """L1 and PSNR of the mouth and what the sync expert says, with averaged weights, on windows of people held out."""
-        if self.test is None:
-            return {}
-        settings, device = self.settings, self.accelerator.device
-        sums: dict[str, float] = {}
-        size = min(self.share, settings.evaluate_windows)
-        batches = [self.test.batch(i, range(size)) for i in range(max(1, settings.evaluate_windows // size))]
-        self.model.eval()
+    def watch(self) -> dict[str, float]:
+        """Held-out error inside open mouths and of lips over the warp's, and the same faces as a picture: warp, network, truth."""
+        batch = self.watched.batch(self.watched.opened(FACES))
+        parts = (batch.warped, batch.maps, batch.references, batch.reference_maps)
         with self.averaged(), torch.no_grad():
-            model = self.accelerator.unwrap_model(self.model)
-            for batch in batches:
-                batch = batch.to(device)
-                made = made_by(model, batch)
-                hidden = self.criterion.hidden
-                composed = made.pixels.float() * hidden + batch.faces * (1 - hidden)
-                error = mouth_of(composed - batch.faces)
-                found = {"mouth_l1": float(error.abs().mean()),
-                         "mouth_psnr": float((-10 * torch.log10(error.square().mean((2, 3, 4)).clamp_min(1e-8))).mean())}
-                if self.criterion.expert is not None:
-                    found["sync"] = float(sync_loss(self.criterion.expert, composed, batch.window, batch.others))
-                    found["sync_of_true"] = float(sync_loss(self.criterion.expert, batch.faces, batch.window, batch.others))
-                for name, value in found.items():
-                    sums[name] = sums.get(name, 0.0) + value / len(batches)
+            made = torch.cat([self.model(*(part[k:k + 8] for part in parts)).float() for k in range(0, len(batch.warped), 8)])
+        found = {}
+        for name, plane in (("held_inside", 0), ("held_lips", 1)):
+            where = batch.maps[:, plane:plane + 1] > 0.5
+            errors = [((picture - batch.truth).abs().mean(1, keepdim=True) * where).sum() for picture in (made, batch.warped)]
+            found[name] = round(float(errors[0] / errors[1].clamp_min(1e-6)), 4)
+        score = sum(found.values())
+        better, self.best = score < self.best, min(score, self.best)
+        self.stale = 0 if better else self.stale + 1
+        if better:
+            self._weights("best.safetensors")
         if self.accelerator.is_main_process:
-            log.info("held out, step %d: %s", self.step, ", ".join(f"{k} {v:.4f}" for k, v in sums.items()))
-            for name, value in sums.items():
-                self.writer.add_scalar(f"test/{name}", value, self.step)
+            tiles = torch.cat([batch.warped, made.clamp(-1, 1), batch.truth], 3)
+            tiles = ((tiles + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+            rows = [np.concatenate(list(tiles[k:k + 3]), 1) for k in range(0, len(tiles) - 2, 3)] or [np.concatenate(list(tiles), 1)]
             self.run.mkdir(parents=True, exist_ok=True)
-            with (self.run / "evaluation.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": self.step, **sums}) + "\n")
-        return sums
+            cv2.imwrite(str(self.run / f"seen-{self.step:08d}.jpg"), np.concatenate(rows)[:, :, ::-1])
+        return found
+
+    def _tell(self, line: dict[str, float]) -> None:
+        if self.accelerator.is_main_process:
+            log.info("%s", json.dumps(line))
+            self.run.mkdir(parents=True, exist_ok=True)
+            with open(self.run / "log.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     # -- checkpoints -------------------------------------------------------------------------------------------------------
 
+    def _weights(self, name: str) -> None:
+        with self.averaged():
+            weights = _copies(get_model_state_dict(self.model, options=FULL))
+        if self.accelerator.is_main_process:
+            self.run.mkdir(parents=True, exist_ok=True)
+            network = build(self.settings.config())
+            network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
+            save_network(network, self.run / name, {"steps": str(self.step), "settings": json.dumps(dataclasses.asdict(self.settings))})
+
     def save(self) -> Path:
-        """Leave a checkpoint; all processes must come here."""
+        """Leave a checkpoint and the averaged weights; all processes must come here."""
         folder = self.run / f"step-{self.step:08d}"
-        tree: dict[str, Any] = {"step": self.step, "settings": dataclasses.asdict(self.settings)}
-        for name, part, optimiser in (("model", self.model, self.by_model), ("critics", self.critics, self.by_critics)):
+        tree: dict[str, Any] = {"step": self.step, "best": self.best, "stale": self.stale, "settings": dataclasses.asdict(self.settings)}
+        for name, part, optimiser in (("model", self.model, self.by_model), ("judge", self.judge, self.by_judge)):
             tree[name] = _copies(get_model_state_dict(part, options=FULL))
             tree[f"by_{name}"] = _copies(get_optimizer_state_dict(part, optimiser.optimizer, options=FULL))
         with self.averaged():
@@ -288,21 +231,30 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.run.mkdir(parents=True, exist_ok=True)
             state.save(folder, tree, piece_mb=self.settings.piece_mb)
-            state.prune(self.run, self.settings.keep)
+            state.prune(self.run, KEEP)
+        self._weights("lipsyncnet.safetensors")
         self.accelerator.wait_for_everyone()
         return folder
 
     def restore(self, folder: Path) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint. Raises `CheckpointError`."""
         tree = state.load(folder)
         set_model_state_dict(self.model, tree["average"], options=FULL)
         self.average = {name: value.detach().clone() for name, value in self._own_parameters()}
-        for name, part, optimiser in (("model", self.model, self.by_model), ("critics", self.critics, self.by_critics)):
+        for name, part, optimiser in (("model", self.model, self.by_model), ("judge", self.judge, self.by_judge)):
+            part.requires_grad_(True)
             set_model_state_dict(part, tree[name], options=FULL)
             if tree[f"by_{name}"].get("state"):
                 set_optimizer_state_dict(part, optimiser.optimizer, tree[f"by_{name}"], options=FULL)
-        self.step = int(tree["step"])
+        self.step, self.best, self.stale = int(tree["step"]), float(tree["best"]), int(tree["stale"])
         log.info("goes on from %s", folder)
+
+
+def _like(found: LipSyncNet, wanted: LipSyncNet) -> dict[str, Tensor]:
+    """Tensors of one network for another of the same sizes. Raises `LipSyncError`."""
+    if found.config != wanted.config:
+        raise LipSyncError(f"The weights to start with are of another network ({found.config}): choose its preset and size.")
+    return found.state_dict()
 
 
 def _copies(tree: Any) -> Any:

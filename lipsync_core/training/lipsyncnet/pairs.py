@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ...analysis import analyse
 from ...compositing import lower_face_box, region_of
 from ...faces import FaceBackend
 from ...faces.align import native_crop
+from ...generators.lipsyncnet.canvas import ABOVE, SIDE, SPAN, in_picture, placed
 from ...generators.morph.canonical import JAW, to_complex
 from ...generators.morph.generator import render
 from ...generators.morph.geometry import PersonMouth, locate, place_lips, study_person
@@ -20,12 +20,6 @@ from ...generators.morph.interior import make_reference
 from ...media import FrameView, VideoSource
 from ...types import FaceCrop, FaceTrack, Hooks
 
-SIDE = 128
-"""Of the pictures that a network is shown, pixels."""
-SPAN = 1.15
-"""Outer-eye distances of their sides: both cheeks' folds and the chin are in."""
-ABOVE = 0.42
-"""Share of the side above the lip line of the mouth at rest."""
 APART = 0.32
 """Seconds between two frames of a clip that are used."""
 MOST_TURN = (28.0, 22.0)
@@ -34,6 +28,12 @@ ALIKE = (7.0, 6.0)
 """Degrees of yaw and pitch by which the frames of a pair may differ: a warp of lips turns no heads."""
 LEAST_EYES = 48.0
 """Outer-eye distance in pixels that a face must have."""
+OUTSIDE = 0.03
+"""Outer-eye distances by which the picture that is cut may reach beyond the frame."""
+REFERENCES = 2
+"""Pictures of the person in other frames that come with a pair."""
+WIDEST = 6
+"""Frames with the widest open mouths, of which the references are."""
 DIFFERENT = 0.02
 """Mean distance of the lips of a pair at least, canonical: what is the same already teaches nothing."""
 
@@ -54,19 +54,28 @@ class Look:
     a: complex
     b: complex
     """Canonical points -> the window's pixels."""
+    centre: complex
+    """Where the mouth at rest is, canonical: the place that pictures are cut around."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What a network is given, and what it should make of it. Pictures are RGB uint8 (SIDE, SIDE, 3) in the person's canonical frame."""
+    """What a network is given, and what it should make of it. Pictures are RGB uint8 (side, side, 3) in the person's canonical frame."""
 
     warped: np.ndarray
     truth: np.ndarray
     lips: np.ndarray
-    """complex (20,): where the truth's lips are, pixels of the pictures."""
-    references: tuple[np.ndarray, ...]
-    """The person in other frames, widest open mouth first."""
-    reference_lips: tuple[np.ndarray, ...]
+    """complex (20,): where the truth's lips are, pixels of a picture of SIDE."""
+    references: tuple[int, ...]
+    """Rows of the clip's wide open mouths."""
+
+
+@dataclass(frozen=True)
+class Open:
+    """A wide open mouth: RGB uint8 (side, side, 3), lips complex (20,) as those of a pair."""
+
+    picture: np.ndarray
+    lips: np.ndarray
 
 
 def looks_of(source: VideoSource, backend: FaceBackend, most: int) -> tuple[FaceTrack, PersonMouth, list[Look]] | None:
@@ -102,55 +111,52 @@ def _look(view: FrameView, track: FaceTrack, row: int, frame: int, mouth: Person
     a, b, lips, _ = locate(window.landmarks, mouth)
     if abs(a) < LEAST_EYES:
         return None
+    centre = complex(mouth.base[row][[0, 6]].mean())
+    # What lies below the picture's edge can't be learned.
+    corners = a * (centre + SPAN * (np.array([-0.5, 0.5, 0.5, -0.5]) - 1j * ABOVE + 1j * np.array([0, 0, 1, 1]))) + b + complex(*box[:2])
+    beyond = max(-corners.real.min(), corners.real.max() - view.width, -corners.imag.min(), corners.imag.max() - view.height)
+    if beyond > OUTSIDE * abs(a):
+        return None
     chin = float(((to_complex(window.landmarks)[JAW] - b) / a)[8].imag)
-    return Look(frame, float(track.times[row]), row, window, region_of(window), lips, chin, a, b)
+    return Look(frame, float(track.times[row]), row, window, region_of(window), lips, chin, a, b, centre)
 
 
-def placed(pixels: np.ndarray, a: complex, b: complex, centre: complex) -> np.ndarray:
-    """A window's pixels -> RGB uint8 (SIDE, SIDE, 3), turned upright and scaled, `centre` (canonical) at a fixed place."""
-    unit = SPAN / SIDE
-    step = a * unit
-    origin = a * (centre - unit * (SIDE / 2 + 1j * ABOVE * SIDE)) + b
-    back = np.array([[step.real, -step.imag, origin.real], [step.imag, step.real, origin.imag]])
-    pixels = np.asarray(pixels, np.float32)
-    if abs(step) > 1.2:                                               # shrinking is filtered, not aliased
-        pixels = cv2.GaussianBlur(pixels, (0, 0), 0.4 * abs(step))
-    made = cv2.warpAffine(pixels, back, (SIDE, SIDE), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
-    return np.clip(np.rint(made), 0, 255).astype(np.uint8)
+def open_mouths(looks: Sequence[Look]) -> list[Look]:
+    """The looks that show most of the inside, widest first."""
+    return sorted(looks, key=lambda look: -float(look.lips[18].imag - look.lips[14].imag))[:WIDEST]
 
 
-def in_picture(points: np.ndarray, centre: complex) -> np.ndarray:
-    """Canonical points -> pixels of the pictures, complex."""
-    return (points - centre) * (SIDE / SPAN) + SIDE / 2 + 1j * ABOVE * SIDE
+def shown(look: Look, side: int = SIDE) -> Open:
+    """A look as the network is shown it for a reference."""
+    return Open(placed(look.window.pixels, look.a, look.b, look.centre, side), in_picture(look.lips, look.centre))
 
 
-def pairs_of(track: FaceTrack, mouth: PersonMouth, looks: Sequence[Look], count: int, rng: np.random.Generator) -> Iterator[Pair]:
-    """`count` pairs of looks at one person whose heads are turned alike and whose lips differ."""
-    widest = sorted(looks, key=lambda look: -float(look.lips[18].imag - look.lips[14].imag))[:6]
-    made = 0
+def pairs_of(track: FaceTrack, mouth: PersonMouth, looks: Sequence[Look], widest: Sequence[Look], count: int,
+             rng: np.random.Generator, side: int = SIDE) -> Iterator[Pair]:
+    """`count` pairs of looks at one person whose heads are turned alike and whose lips differ, each pair of frames once."""
+    had = set()
     for _ in range(8 * count):
-        if made >= count:
+        if len(had) >= count:
             return
-        s, t = (looks[i] for i in rng.choice(len(looks), 2, replace=False))
+        i, j = rng.choice(len(looks), 2, replace=False).tolist()
+        s, t = looks[i], looks[j]
         turn = np.abs(track.pose[s.row] - track.pose[t.row])
-        if turn[0] > ALIKE[0] or turn[1] > ALIKE[1] or np.abs(s.lips - t.lips).mean() < DIFFERENT:
+        if (i, j) in had or turn[0] > ALIKE[0] or turn[1] > ALIKE[1] or np.abs(s.lips - t.lips).mean() < DIFFERENT:
             continue
-        others = [look for look in widest if look.frame not in (s.frame, t.frame)][:2]
-        if len(others) < 2:
+        others = [k for k, look in enumerate(widest) if look.frame not in (s.frame, t.frame)][:REFERENCES]
+        if len(others) < REFERENCES:
             continue
-        made += 1
-        yield _pair(mouth, s, t, others)
+        had.add((i, j))
+        yield _pair(mouth, s, t, others, widest[others[0]], side)
 
 
-def _pair(mouth: PersonMouth, s: Look, t: Look, others: Sequence[Look]) -> Pair:
-    centre = complex(mouth.base[s.row][[0, 6]].mean())
+def _pair(mouth: PersonMouth, s: Look, t: Look, others: Sequence[int], widest: Look, side: int) -> Pair:
     frame = place_lips(s.window.landmarks, mouth, t.lips, t.chin)
-    teeth = make_reference(np.asarray(others[0].window.pixels, np.float32), others[0].a, others[0].b, others[0].lips)
+    teeth = make_reference(np.asarray(widest.window.pixels, np.float32), widest.a, widest.b, widest.lips)
     warped = render(np.asarray(s.window.pixels, np.float32), s.window.landmarks, frame, s.region, mouth, s.row,
                     teeth if teeth.shown > 0 else None)
-    references = tuple(placed(look.window.pixels, look.a, look.b, centre) for look in others)
-    return Pair(placed(warped, s.a, s.b, centre), placed(t.window.pixels, t.a, t.b, centre), in_picture(t.lips, centre), references,
-                tuple(in_picture(look.lips, centre) for look in others))
+    return Pair(placed(warped, s.a, s.b, s.centre, side), placed(t.window.pixels, t.a, t.b, s.centre, side), in_picture(t.lips, s.centre),
+                tuple(others))
 
 
 def clips_of(media: Path) -> list[Path]:
