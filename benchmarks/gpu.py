@@ -1,5 +1,5 @@
-"""LipSyncNet and Wav2Lip on a GPU: faces a second and milliseconds, for every network and size, and how far that is from what the GPU
-could do.
+"""LipSyncNet, Wav2Lip and MuseTalk on a GPU: faces a second and milliseconds, for every network and size, and how far that is from what
+the GPU could do.
 
     python benchmarks/gpu.py [--networks base large wav2lip] [--sizes 256] [--json FILE] [--minutes 9]
 
@@ -17,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from lipsync_core.generators.lipsyncnet.canvas import MAPS  # noqa: E402
 from lipsync_core.generators.wav2lip.network import Wav2Lip, Wav2Lip288  # noqa: E402
 
 WAV2LIPS = {"wav2lip": Wav2Lip, "wav2lip288": Wav2Lip288}
-NETWORKS = [*PRESETS, *WAV2LIPS]
+MUSETALK = "musetalk"
+NETWORKS = [*PRESETS, *WAV2LIPS, MUSETALK]
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -67,12 +69,29 @@ def rates(device: torch.device, dtype: torch.dtype) -> tuple[float, float]:
 
 def built(name: str, size: int) -> nn.Module:
     """A network with random weights, as the pipeline has it."""
+    network: nn.Module
     if name in PRESETS:
-        network: nn.Module = build(preset(name, size=size))
+        network = build(preset(name, size=size))
+    elif name == MUSETALK:
+        network = musetalk()
     else:
         network = WAV2LIPS[name]()
         network.eval().fuse()
     return network.eval().requires_grad_(False)
+
+
+def musetalk() -> nn.Module:
+    """UNet and VAE by the configs that MuseTalk is published with; what hears is left out, it runs once for a clip."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from lipsync_core.generators.musetalk.network import MuseTalkNetwork
+
+    unet = UNet2DConditionModel(sample_size=64, in_channels=8, out_channels=4, block_out_channels=(320, 640, 1280, 1280),
+                                cross_attention_dim=384, attention_head_dim=8)
+    ends = [["DownEncoderBlock2D"] * 4, ["UpDecoderBlock2D"] * 4]
+    vae = AutoencoderKL(down_block_types=ends[0], up_block_types=ends[1], block_out_channels=(128, 256, 512, 512), layers_per_block=2,
+                        latent_channels=4, scaling_factor=0.18215)
+    return MuseTalkNetwork(unet, vae, nn.Identity())
 
 
 def inputs(network: nn.Module, batch: int, device: torch.device, dtype: torch.dtype) -> tuple:
@@ -81,7 +100,8 @@ def inputs(network: nn.Module, batch: int, device: torch.device, dtype: torch.dt
 
     if isinstance(network, Wav2Lip):
         return torch.rand(batch, 1, 80, 16, device=device, dtype=dtype), channels_last(batch, 6, network.size, network.size)
-    assert isinstance(network, LipSyncNet)
+    if not isinstance(network, LipSyncNet):
+        return channels_last(batch, 3, 256, 256), torch.rand(batch, 10, 5, 384, device=device, dtype=dtype)
     config = network.config
     references, maps = (torch.rand(1, config.references, planes, config.size, config.size, device=device, dtype=dtype)
                         for planes in (3, MAPS))
@@ -91,7 +111,8 @@ def inputs(network: nn.Module, batch: int, device: torch.device, dtype: torch.dt
 
 
 def pixels(output: Any) -> Tensor:
-    return output if isinstance(output, Tensor) else output[0]
+    assert isinstance(output, Tensor)
+    return output
 
 
 def graphed(run: Callable[..., object], arguments: tuple) -> Callable[[], object]:
@@ -175,7 +196,10 @@ def main() -> None:
     print(f"{'network':10s} size type {'how':14s} batch        ms   faces/s  floor  GB  error")
     rows = []
     for name in reversed(chosen.networks):
-        for size in chosen.sizes if name in PRESETS else [WAV2LIPS[name].layout.size]:
+        if name == MUSETALK and (device.type == "cpu" or find_spec("diffusers") is None):
+            print(f"{MUSETALK}: left out, it wants a GPU and requirements-musetalk.txt")
+            continue
+        for size in [256] if name == MUSETALK else chosen.sizes if name in PRESETS else [WAV2LIPS[name].layout.size]:
             rows += measure(name, size, device, chosen.batches, deadline)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     text = json.dumps({"device": name, "torch": torch.__version__, "rows": rows}, indent=1)

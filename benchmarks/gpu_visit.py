@@ -3,7 +3,7 @@
 PACK is made by `python -m lipsync_core.training.lipsyncnet pack MEDIA -o PACK` (under 60 MB, it travels). In order, each on its own clock,
 and what is done is written into OUT as it goes: a whole `dub` of a 1080p clip that is made here, through LipSyncNet; the training, from
 OUT's or --resume's checkpoint if there is one, with held-out measures, weights, log and contact sheet; at last the speeds of LipSyncNet's
-presets and of Wav2Lip. Without a GPU it does the same on the CPU, as a rehearsal.
+presets, of Wav2Lip and of MuseTalk. Without a GPU it does the same on the CPU, as a rehearsal.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def _lipsyncnet(shapes: Shapes) -> bool:
     return detect(shapes)
 
 
-def _create_lipsyncnet(path: Path, options: Mapping[str, str]) -> Generator:
+def create_lipsyncnet(path: Path, options: Mapping[str, str]) -> Generator:
+    """The generator of a file; raises `LipSyncError` for files and options."""
     refuse_unknown("LipSyncNet", options, LIPSYNCNET_OPTIONS)
     if path.suffix.lower() != ".safetensors":
         raise CheckpointError(f"{path} holds a LipSyncNet without the description that its .safetensors file has: use that file.")
@@ -113,7 +114,7 @@ def _musetalks() -> list[Shapes]:
 
 
 ARCHITECTURES = (
-    Architecture("lipsyncnet", "LipSyncNet", _lipsyncnet, _create_lipsyncnet, _lipsyncnets),
+    Architecture("lipsyncnet", "LipSyncNet", _lipsyncnet, create_lipsyncnet, _lipsyncnets),
     Architecture("wav2lip", "Wav2Lip", _wav2lip, _create_wav2lip, _wav2lips),
     Architecture("musetalk", "MuseTalk", _musetalk, _create_musetalk, _musetalks),
 )

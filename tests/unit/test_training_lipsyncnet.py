@@ -116,10 +116,11 @@ def test_measures() -> None:
 def test_it_learns_and_is_measured(packed: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     torch.set_num_threads(1)
     trainer = Trainer(dataclasses.replace(SMALL, size=64, steps=30, rate=2e-3, average=0.8, judge_after=0.9), packed, tmp_path, cpu=True)
-    before = trainer.watch()
+    for reader in (trainer.taught, trainer.watched):                  # a dub of ours leaves nothing to learn: here truth is darker
+        reader._pictures[:, 1] = reader._pictures[:, 0] // 2
+    assert trainer.watch() == {"held_inside": 1.0, "held_lips": 1.0}
     trainer.fit()
-    after = trainer.watch()
-    assert before["held_inside"] == pytest.approx(1, abs=0.02) and after["held_lips"] < before["held_lips"]
+    assert all(value < 0.97 for value in trainer.watch().values())
     network = create_generator(tmp_path / "lipsyncnet.safetensors").network
     found = evaluate(packed, network, tmp_path / "sheet.png")
     assert set(found) == {"warp", "network"} and np.isfinite(found["network"]["lips"]) and found["network"]["wobble"] >= 0

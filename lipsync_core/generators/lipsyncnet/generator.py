@@ -90,9 +90,9 @@ class LipSyncNetGenerator:
         pictures = [placed(face.pixels, face.frame.a, face.frame.b, face.centre, self.config.size) for face in faces]
         lips = [in_picture(face.frame.to_canonical(face.frame.target_lips), face.centre) for face in faces]
         with torch.inference_mode():
-            added, mask = self.network(self._pictures(pictures), self._maps(lips),
-                                       [part.expand(len(faces), -1, -1, -1, -1) for part in state.features])
-            return list((127.5 * (mask * added).float()).permute(0, 2, 3, 1).cpu().numpy())
+            added = self.network(self._pictures(pictures), self._maps(lips),
+                                 [part.expand(len(faces), -1, -1, -1, -1) for part in state.features])
+            return list((127.5 * added.float()).permute(0, 2, 3, 1).cpu().numpy())
 
     def _reference(self, crop: FaceCrop, mouth: PersonMouth) -> tuple[np.ndarray, np.ndarray]:
         """A reference as an upright picture, and its lips in it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,9 +45,8 @@ class LipSyncNet(nn.Module):
         found = self.reader(torch.cat([references, maps], 2).flatten(0, 1))
         return [f.unflatten(0, references.shape[:2]) for f in found]
 
-    def forward(self, warped: Tensor, maps: Tensor, read: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """`maps` (B, MAPS, S, S), `read` from `encode_references`. What is to be added to `warped`, (B, 3, S, S), and how much of it,
-        (B, 1, S, S)."""
+    def forward(self, warped: Tensor, maps: Tensor, read: list[Tensor]) -> Tensor:
+        """`maps` (B, MAPS, S, S), `read` from `encode_references`. What is to be added to `warped`, (B, 3, S, S)."""
         kept = self.encoder(torch.cat([warped, maps], 1))
         x = self.middle(self.attend(kept.pop(), read[-1]))
         for step in self.up:
@@ -53,7 +54,9 @@ class LipSyncNet(nn.Module):
         fetched = self._fetch(x, read)
         x = self.last(torch.cat([kept.pop(), fetched, F.interpolate(x, scale_factor=2, mode="nearest")], 1))
         x = F.pixel_shuffle(self.end(F.silu(x)), PATCH)
-        return x[:, :3], torch.sigmoid(x[:, 3:])
+        added = x[:, :3] * torch.sigmoid(x[:, 3:])
+        # Taught through the filter, a network learns to undo it.
+        return added if self.training else softened(added, self.config.soft)
 
     def _fetch(self, x: Tensor, read: list[Tensor]) -> Tensor:
         """The references' finest features, (B, C, S/2, S/2), each from where its flow says."""
@@ -67,10 +70,22 @@ class LipSyncNet(nn.Module):
         return (found.view(b, r, c, h, w) * torch.softmax(told[:, :, 2:], 1)).sum(1).to(x.dtype)
 
 
+def softened(x: Tensor, sigma: float) -> Tensor:
+    """Pictures (B, C, h, w) through a Gaussian of `sigma` pixels; 0: as they are."""
+    if sigma <= 0:
+        return x
+    reach = math.ceil(3 * sigma)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device, dtype=torch.float32) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).to(x.dtype)
+    channels = x.shape[1]
+    across = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    x = F.conv2d(F.pad(x, (reach, reach, reach, reach), mode="replicate"), across, groups=channels)
+    return F.conv2d(x, across.transpose(2, 3), groups=channels)
+
+
 def drawn(network: LipSyncNet, warped: Tensor, maps: Tensor, references: Tensor, reference_maps: Tensor) -> Tensor:
     """What the lower face looks like: (B, 3, S, S)."""
-    added, mask = network(warped, maps, network.encode_references(references, reference_maps))
-    return warped + mask * added
+    return warped + network(warped, maps, network.encode_references(references, reference_maps))
 
 
 def build(config: LipSyncNetConfig) -> LipSyncNet:

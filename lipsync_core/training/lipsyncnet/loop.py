@@ -37,7 +37,7 @@ from .reader import Batch, Reader
 from .settings import Settings
 
 log = logging.getLogger(__name__)
-JUDGED, LIKE, ENERGY = 0.2, 3.0, 20.0
+JUDGED, LIKE, ENERGY = 0.06, 0.5, 10.0
 """Weights of what the discriminator says, of what it sees in a picture and the truth, and of the amount of fine detail."""
 KEEP = 2
 """Checkpoints of a run."""
@@ -181,8 +181,10 @@ class Trainer:
         """Held-out error inside open mouths and of lips over the warp's, and the same faces as a picture: warp, network, truth."""
         batch = self.watched.batch(self.watched.opened(FACES))
         parts = (batch.warped, batch.maps, batch.references, batch.reference_maps)
+        self.model.eval()
         with self.averaged(), torch.no_grad():
             made = torch.cat([self.model(*(part[k:k + 8] for part in parts)).float() for k in range(0, len(batch.warped), 8)])
+        self.model.train()
         found = {}
         for name, plane in (("held_inside", 0), ("held_lips", 1)):
             where = batch.maps[:, plane:plane + 1] > 0.5
@@ -252,7 +254,7 @@ class Trainer:
 
 def _like(found: LipSyncNet, wanted: LipSyncNet) -> dict[str, Tensor]:
     """Tensors of one network for another of the same sizes. Raises `LipSyncError`."""
-    if found.config != wanted.config:
+    if dataclasses.replace(found.config, soft=wanted.config.soft) != wanted.config:
         raise LipSyncError(f"The weights to start with are of another network ({found.config}): choose its preset and size.")
     return found.state_dict()
 

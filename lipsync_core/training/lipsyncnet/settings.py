@@ -35,7 +35,7 @@ class Settings:
     """auto (bf16 where the device has it and is no CPU, else fp32), fp32, bf16 or fp16."""
     start: str = ""
     """Weights of another run to begin with, a file."""
-    judge_rate: float = 4.0
+    judge_rate: float = 1.0
     """The discriminator's learning rate over the network's."""
     average: float = 0.998
     """Of the running mean of the weights, which is what is kept."""
