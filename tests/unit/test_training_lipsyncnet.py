@@ -108,6 +108,8 @@ def test_measures() -> None:
     maps = np.zeros((3, MAPS, 64, 64), np.float32)
     maps[:, 0, 24:40, 16:48], maps[:, 1, 16:48, 8:56] = 1, 1
     same, soft = measures(truth, truth, maps), measures(np.full_like(truth, 127), truth, maps)
+    fog = measures(127 + 0.5 * (truth - 127), truth, maps)
+    assert same["contrast"] == pytest.approx(1) and fog["contrast"] == pytest.approx(0.5, abs=0.01) and soft["contrast"] == 0
     assert same["inside"] == 0 and same["ssim_lips"] == pytest.approx(1, abs=1e-4) and same["sharp_inside"] == pytest.approx(1)
     assert soft["inside"] > 50 and soft["sharp_inside"] < 0.01 and soft["ssim_lips"] < 0.1
     assert similarity(truth[0], truth[0]).shape == (64, 64)

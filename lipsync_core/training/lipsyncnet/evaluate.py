@@ -23,7 +23,8 @@ SHIFT = 0.5
 def measures(pictures: np.ndarray, truth: np.ndarray, maps: np.ndarray) -> dict[str, float]:
     """`pictures` and `truth` RGB (n, h, w, 3) 0..255, `maps` as the network's. In levels: mean error of the inside of open mouths, of lips
     and inside, of shut lips, of the rest. Structural similarity of the inside and of the lips (median over pictures). The detail of
-    inside and lips over the truth's (median)."""
+    inside and lips over the truth's (median). The contrast of the inside, from its darkest to its brightest tenth, over the truth's
+    (median): fog in dark holes costs less error than teeth in the wrong place, and looks worse."""
     error = np.abs(pictures.astype(np.float32) - truth).mean(-1)
     inside, lips = maps[:, 0] > 0.5, maps[:, 1] > 0.5
     high = inside.sum(1).max(1) * SIDE / maps.shape[-1]
@@ -35,7 +36,15 @@ def measures(pictures: np.ndarray, truth: np.ndarray, maps: np.ndarray) -> dict[
         found[f"ssim_{name}"] = float(np.median([alike[i][where[i]].mean() for i in rows])) if rows else float("nan")
         ratios = [_detail(pictures[i], where[i]) / max(_detail(truth[i], where[i]), 1e-3) for i in rows]
         found[f"sharp_{name}"] = float(np.median(ratios)) if rows else float("nan")
+    rows = [i for i, w in enumerate(inside) if w.sum() > 40]
+    spans = [_contrast(pictures[i], inside[i]) / max(_contrast(truth[i], inside[i]), 1.0) for i in rows]
+    found["contrast"] = float(np.median(spans)) if rows else float("nan")
     return found
+
+
+def _contrast(picture: np.ndarray, where: np.ndarray) -> float:
+    low, high = np.percentile(picture.mean(-1)[where], (10, 90))
+    return float(high - low)
 
 
 def _mean(error: np.ndarray, where: np.ndarray) -> float:
