@@ -148,7 +148,7 @@ def measure(name: str, size: int, device: torch.device, batches: list[int], dead
         cast = [_cast(value, dtype) for value in truth_in]
         with torch.inference_mode():
             error = float((pixels(plain(*cast)).float() - truth).abs().max())
-        compiled = torch.compile(network, mode="max-autotune-no-cudagraphs" if device.type == "cuda" else "default")
+        compiled = torch.compile(network, dynamic=False, mode="max-autotune-no-cudagraphs" if device.type == "cuda" else "default")
         for how in ("eager", "channels last", "compiled", "graph"):
             if how == "graph" and device.type != "cuda":
                 continue
@@ -161,13 +161,16 @@ def measure(name: str, size: int, device: torch.device, batches: list[int], dead
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats(device)
                 call = compiled if how in ("compiled", "graph") else network
-                if how == "graph":
-                    run = graphed(call, arguments)
-                else:
-                    def run(call: Callable = call, arguments: tuple = arguments) -> Tensor:
-                        with torch.inference_mode():
-                            return pixels(call(*arguments))
-                took = seconds(run, device)
+
+                def run(call: Callable = call, arguments: tuple = arguments) -> Tensor:
+                    with torch.inference_mode():
+                        return pixels(call(*arguments))
+
+                try:
+                    took = seconds(graphed(call, arguments) if how == "graph" else run, device)
+                except RuntimeError as error:                          # a compiler's own fault, or no memory: the rest is worth its time
+                    print(f"{name:10s} {size:4d} {precision} {how:14s} {batch:3d} failed: {str(error).splitlines()[0][:90]}", flush=True)
+                    continue
                 memory = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
                 rows.append({"network": name, "size": size, "precision": precision, "how": how, "batch": batch, "ms": 1000 * took,
                              "faces_s": batch / took, "floor_share": batch * work / product / took, "memory_gb": memory,
