@@ -117,7 +117,7 @@ def _shifted(album: Album, frames: int) -> Album:
 def test_a_cut_to_somebody_else_at_the_same_place(shared_media: Path | None, backend: BuiltinBackend) -> None:
     """The landmarks go on as if nothing had happened; the face does not."""
     if shared_media is None:
-        pytest.skip("no clips of two people beside this checkout")
+        pytest.skip("needs ../shared/media, real clips that are not ours to ship: a cut between two real faces was NOT tracked")
     files = sorted((shared_media / "talking").glob("grid_*.mpg"))[:2]
     shots = [[item.frame.to_ndarray(format="rgb24") for item in VideoSource(file).frames()][:10] for file in files]
     first, second = (face(shot[0], backend) for shot in shots)

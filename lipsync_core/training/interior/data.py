@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 
 FOLDERS = ("talking", "expressions", "grid_s1", "stills")
 TEST_ONLY = ("testonly_", "deepface__", "face_recognition__", "EDTalk__leijun", "Real3DPortrait__Macron", "face-detection__",
-             "AniPortrait__Aragaki")
-"""Never taught: what the media's README keeps for tests, and the other pictures of public figures."""
+             "AniPortrait__Aragaki", "mimictalk_address", "edtalk_address", "dfrf_french")
+"""Never taught: what the media's README keeps for tests (the last three: for articulation, too), and the other pictures of public
+figures."""
 HELD_OUT = ("grid_pwij3p", "grid_lbbc2a", "liveportrait_s20",
             "cognitive-services-sample-data-files__Family2",
             "cognitive-services-sample-data-files__Family3")

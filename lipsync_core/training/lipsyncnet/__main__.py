@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("pack", type=Path)
     evaluate.add_argument("weights", type=Path)
     evaluate.add_argument("--sheet", type=Path, metavar="PNG", help="warp, network and truth side by side")
+    evaluate.add_argument("--soft", type=float, metavar="PIXELS", help="another Gaussian than the weights ask for; 0: all that they draw")
     evaluate.set_defaults(run=_evaluate)
     export = commands.add_parser("export", help="weights in half precision, with the words of their card")
     export.add_argument("weights", type=Path)
@@ -82,7 +83,10 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     from ...generators.lipsyncnet import checkpoint
     from .evaluate import evaluate
 
-    found = evaluate(chosen.pack, checkpoint.load(chosen.weights), chosen.sheet)
+    network = checkpoint.load(chosen.weights)
+    if chosen.soft is not None:
+        network.config = dataclasses.replace(network.config, soft=chosen.soft)
+    found = evaluate(chosen.pack, network, chosen.sheet)
     for key in found["warp"]:
         values = {name: found[name][key] for name in found}
         sys.stdout.write(f"{key:14}" + "".join(f"{name} {value:8.3f}   " for name, value in values.items()) + "\n")

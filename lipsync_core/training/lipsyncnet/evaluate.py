@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -36,9 +37,9 @@ def measures(pictures: np.ndarray, truth: np.ndarray, maps: np.ndarray) -> dict[
         found[f"ssim_{name}"] = float(np.median([alike[i][where[i]].mean() for i in rows])) if rows else float("nan")
         ratios = [_detail(pictures[i], where[i]) / max(_detail(truth[i], where[i]), 1e-3) for i in rows]
         found[f"sharp_{name}"] = float(np.median(ratios)) if rows else float("nan")
-    rows = [i for i, w in enumerate(inside) if w.sum() > 40]
-    spans = [_contrast(pictures[i], inside[i]) / max(_contrast(truth[i], inside[i]), 1.0) for i in rows]
-    found["contrast"] = float(np.median(spans)) if rows else float("nan")
+        if name == "inside":
+            spans = [_contrast(pictures[i], where[i]) / max(_contrast(truth[i], where[i]), 1.0) for i in rows]
+            found["contrast"] = float(np.median(spans)) if rows else float("nan")
     return found
 
 
@@ -74,21 +75,20 @@ def draw(network: LipSyncNet, packed: Packed, shift: float = 0.0) -> np.ndarray:
     and what is drawn back."""
     config = network.config
     if shift:
-        move = np.array([[1, 0, shift], [0, 1, 0]], np.float32)
-        moved = np.stack([cv2.warpAffine(p, move, p.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-                          for p in packed.warped])
-        packed = Packed(moved, packed.truth, packed.lips + shift * SIDE / packed.warped.shape[2], packed.references, packed.opened,
-                        packed.opened_lips, packed.people, packed.names)
+        packed = dataclasses.replace(packed, warped=moved(packed.warped, shift), lips=packed.lips + shift * SIDE / packed.warped.shape[2])
     reader, made = Reader(packed, torch.device("cpu"), config.size, config.references), []
     with inference():
         for first in range(0, len(reader), 16):
             b = reader.batch(np.arange(first, min(first + 16, len(reader))))
             made.append(drawn(network, b.warped, b.maps, b.references, b.reference_maps).clamp(-1, 1).permute(0, 2, 3, 1).numpy())
     found = (np.concatenate(made) + 1) * 127.5
-    if shift:
-        back = np.array([[1, 0, -shift * config.size / packed.warped.shape[2]], [0, 1, 0]], np.float32)
-        found = np.stack([cv2.warpAffine(p, back, p.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for p in found])
-    return found
+    return moved(found, -shift * config.size / packed.warped.shape[2]) if shift else found
+
+
+def moved(pictures: np.ndarray, shift: float) -> np.ndarray:
+    """Pictures (n, h, w, c) moved to the right by `shift` pixels."""
+    matrix = np.array([[1, 0, shift], [0, 1, 0]], np.float32)
+    return np.stack([cv2.warpAffine(p, matrix, p.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for p in pictures])
 
 
 def evaluate(pack: Path, network: LipSyncNet, sheet: Path | None = None, split: str = "held_out") -> dict[str, dict[str, float]]:
@@ -100,7 +100,7 @@ def evaluate(pack: Path, network: LipSyncNet, sheet: Path | None = None, split: 
     warped, truth = (np.stack([cv2.resize(p, (size, size), interpolation=cv2.INTER_CUBIC) for p in pictures]) if pictures.shape[1] != size
                      else pictures for pictures in (packed.warped, packed.truth))
     made, again = draw(network, packed), draw(network, packed, SHIFT)
-    still = draw_shifted_warp(warped)
+    still = moved(moved(warped.astype(np.float32), SHIFT), -SHIFT)       # what resampling alone changes
     lips = maps[:, 1] > 0.5
     found = {"warp": measures(warped, truth, maps), "network": measures(made, truth, maps)}
     found["warp"]["wobble"] = _mean(np.abs(still - warped).mean(-1), lips)
@@ -115,11 +115,3 @@ def evaluate(pack: Path, network: LipSyncNet, sheet: Path | None = None, split: 
         lines = [np.hstack(tiles[k:k + columns]) for k in range(0, len(tiles), columns)]
         cv2.imwrite(str(sheet), np.vstack(lines)[:, :, ::-1])
     return found
-
-
-def draw_shifted_warp(warped: np.ndarray) -> np.ndarray:
-    """Pictures (n, h, w, 3) moved by `SHIFT` and back: what resampling alone changes."""
-    there, back = (np.array([[1, 0, s], [0, 1, 0]], np.float32) for s in (SHIFT, -SHIFT))
-    return np.stack([cv2.warpAffine(cv2.warpAffine(p, there, p.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
-                                    back, p.shape[1::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-                     for p in warped.astype(np.float32)])

@@ -190,7 +190,7 @@ class Trainer:
             where = batch.maps[:, plane:plane + 1] > 0.5
             errors = [((picture - batch.truth).abs().mean(1, keepdim=True) * where).sum() for picture in (made, batch.warped)]
             found[name] = round(float(errors[0] / errors[1].clamp_min(1e-6)), 4)
-        score = sum(found.values())
+        score = self._agreed(sum(found.values()))                     # all processes must come to the same verdict
         better, self.best = score < self.best, min(score, self.best)
         self.stale = 0 if better else self.stale + 1
         if better:

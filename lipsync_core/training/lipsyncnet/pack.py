@@ -27,8 +27,6 @@ GRID_FILES, GRID_PAIRS = 60, 10
 """Files of the one speaker of grid_s1, 3 s each, and pairs of each."""
 QUALITY = 93
 """Of the JPEGs."""
-FIGURES = ("mimictalk_address", "edtalk_address", "dfrf_french")
-"""Public figures: they may teach what holds no pictures, so here they are held out."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def pack(media: Path, folder: Path, side: int = SIDE) -> dict[str, int]:
         widest = open_mouths(found[2])
         pairs = list(pairs_of(*found, widest, GRID_PAIRS if file in grid else PAIRS, rng, side))
         if pairs:
-            split = "taught" if is_taught(name) and not file.stem.startswith(FIGURES) else "held_out"
+            split = "taught" if is_taught(name) else "held_out"
             np.savez(folder / f"{split}__{name}.npz", **_stored(pairs, [shown(look, side) for look in widest]))
             counts[split] += len(pairs)
             log.info("%s: %d pairs, %s", name, len(pairs), split)
