@@ -11,9 +11,11 @@ from typing import TypeVar
 from lipsync_core import DubOptions, Encoding, Hooks
 from lipsync_core.analysis import analyse
 from lipsync_core.audio import load_speech
-from lipsync_core.dubbing import dub_frames, prepare_parts
+from lipsync_core.casting import Role
+from lipsync_core.dubbing import prepare_parts
 from lipsync_core.faces import choose
 from lipsync_core.generators import create_generator
+from lipsync_core.making import make
 from lipsync_core.media import VideoSource, VideoWriter
 
 T = TypeVar("T")
@@ -46,10 +48,11 @@ def shares(clip: Path, speech: Path, work: Path, encoding: Encoding) -> dict[str
     found |= {"decode, twice": 2 * decode, "detect and follow": spent - decode}
     generator = create_generator()
     chosen = choose(analysis.tracks, options.face, analysis.shot_starts)
-    parts, found["hear"] = _cpu(lambda: prepare_parts(analysis, chosen, generator, load_speech(speech), options, Hooks()))
+    roles = [Role(track, said, (0,)) for said in [load_speech(speech)] for track in chosen]
+    parts, found["hear"] = _cpu(lambda: prepare_parts(analysis, roles, generator, options, Hooks()))
     timed, all_of_it, frames = _Timed(generator), 0.0, source.frames()
     while group := list(itertools.islice(frames, AT_ONCE)):
-        _, spent = _cpu(lambda group=group: [list(dub_frames([item], parts, timed, source.info.rotation, options)) for item in group])
+        _, spent = _cpu(lambda group=group: [list(make([item], parts, timed, source.info.rotation, options.blending)) for item in group])
         all_of_it += spent
     found |= {"generate": timed.spent, "blend": all_of_it - timed.spent}
 

@@ -114,7 +114,7 @@ def measure_stages(variant: type[Wav2Lip], batches: Sequence[int], frames: int, 
         decoded = [own_frame(item.frame) for item in source.frames()][:frames]
     speech = Speech(np.resize(load_speech(SPEECH).samples, round(frames / 25 * 16_000)))
     generator = Wav2LipGenerator(network_of(variant, fuse=True, layout=torch.channels_last))
-    state = generator.start(Person(track), speech, Drive())
+    state = generator.start(Person(track), generator.hear(speech), Drive())
 
     def cropped() -> list:
         return [work_of(FrameView(frame), track, i, i, i / 25, generator.spec) for i, frame in enumerate(decoded)]
@@ -133,7 +133,7 @@ def measure_stages(variant: type[Wav2Lip], batches: Sequence[int], frames: int, 
             if difference is not None:
                 FrameView(own_frame(frame)).add(work.box, difference)
 
-    stages: dict[str, Callable[[], object]] = {"mel": lambda: generator.start(Person(track), speech, Drive()), "crop": cropped,
+    stages: dict[str, Callable[[], object]] = {"mel": lambda: generator.hear(speech), "crop": cropped,
                                                "blend": blended}
     stages |= {f"network, batch {batch}": lambda batch=batch: generated(batch) for batch in batches}
     taken = {name: 1000 * seconds / frames for name, seconds in in_turn(stages, rounds).items()}

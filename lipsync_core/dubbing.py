@@ -9,21 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import av
-
 from .analysis import Analysis, analyse
 from .casting import Role
 from .direction import direct, limit_of, lines_of, tell_lengths
 from .generators import create_generator
-from .media import FrameView, Origin, SourceFrame, VideoWriter, check_target, longer, own_frame, plan
+from .making import Part, make
+from .media import Origin, SourceFrame, VideoWriter, check_target, longer, plan
 from .options import AUTO, DubOptions, Soundtrack, Voice
 from .overlay import Overlay
 from .passages import bypassed, check_passages
 from .soundtrack import sound_of
 from .speaker_file import load_speakers
-from .stages import Work, changes, row_of, work_of
+from .stages import Hearing
 from .threads import Background, Prefetch
-from .types import Drive, GeneratedFace, Generator, Hooks, Person, Speech
+from .types import Drive, Generator, Hooks, Person, Speech
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,7 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output:
     with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
         for group in _groups(frames, min(options.batch_size, generator.spec.batch_size), analysis.frames):
             hooks.check_interrupt()
-            for item, frame, changed in dub_frames(group, parts, generator, source.info.rotation, options):
+            for item, frame, changed in make(group, parts, generator, source.info.rotation, options.blending):
                 dubbed += changed
                 encode.put((overlay.draw(frame, item, changed) if overlay else frame, item.pts))
             hooks.progress("generate", group[-1].index + 1, analysis.frames)
@@ -119,22 +118,14 @@ def _given(*inputs: object) -> list[Path]:
     return [Path(item) for item in inputs if isinstance(item, (str, Path))]
 
 
-@dataclass
-class Part:
-    """One person who is dubbed: the track, the generator's state, and where in the track the clip is."""
-
-    person: Person
-    state: Any
-
-
 def prepare_parts(analysis: Analysis, roles: Sequence[Role], generator: Generator, options: DubOptions, hooks: Hooks) -> list[Part]:
-    """Let the generator see each person once."""
+    """Let the generator hear each recording and see each person once."""
     drive, passages = Drive(options.strength, options.silence), check_passages(options.bypass)
-    parts = []
+    hearing, parts = Hearing(generator, hooks), []
     for role in roles:
         # A face in a passage is as good a reference as any.
         person = Person(bypassed(role.track, passages, options.start), analysis.references(role.track, generator.spec.references))
-        parts.append(Part(person, generator.start(person, role.speech, drive, hooks)))
+        parts.append(Part(person, generator.start(person, hearing(role.speech), drive, hooks), options.offset_ms / 1000))
     return parts
 
 
@@ -150,34 +141,6 @@ def _groups(frames: Iterable[SourceFrame], size: int, count: int) -> Iterator[li
             group = []
     if group:
         yield group
-
-
-def dub_frames(group: Sequence[SourceFrame], parts: Sequence[Part], generator: Generator, rotation: int,
-               options: DubOptions) -> Iterator[tuple[SourceFrame, av.VideoFrame, bool]]:
-    """Frames through crop, generator and compositing: each with what it became, the given frame itself where nothing changed."""
-    views: dict[int, FrameView] = {}
-    done: list[tuple[Work, GeneratedFace]] = []
-    for part in parts:
-        track = part.person.track
-        mine: list[Work] = []
-        for item in group:
-            if (row := row_of(track, item.index)) is None:
-                continue
-            if item.index not in views:
-                views[item.index] = FrameView(own_frame(item.frame), rotation)
-            time = float(item.time) - options.offset_ms / 1000
-            if (work := work_of(views[item.index], track, row, item.index, time, generator.spec)) is not None:
-                mine.append(work)
-        if mine:
-            done += zip(mine, generator.generate([work.item for work in mine], part.state))
-    changed: set[int] = set()
-    for work, face in done:
-        difference = changes(work, face, options.blending)
-        if difference is not None:
-            views[work.frame].add(work.box, difference)
-            changed.add(work.frame)
-    for item in group:
-        yield item, views[item.index].frame if item.index in changed else item.frame, item.index in changed
 
 
 def _collecting(hooks: Hooks) -> tuple[Hooks, list[str]]:

@@ -16,7 +16,7 @@ from .types import FaceTrack
 
 if TYPE_CHECKING:
     from .direction import Directed
-    from .dubbing import Part
+    from .making import Part
 
 SHAPE = ("opening", "width", "jaw", "closed", "tuck", "round", "activity")
 """What the built-in generator's values are, in order (`generators.morph.articulation.MouthShape`)."""

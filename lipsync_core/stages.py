@@ -1,6 +1,6 @@
 """The stages between sound and picture, one function each, for frames that are in memory: find faces, make new ones, blend them back.
 
-`dubbing.dub` does the same to one group of frames at a time; both use `work_of` and `in_window`, so that both give the same pixels.
+`making.make` does the same to one group of frames at a time; both use `work_of` and `in_window`, so that both give the same pixels.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import cv2
 import numpy as np
@@ -224,6 +225,19 @@ def cast_faces(faces: Faces, lines: Sequence[Line], data: SpeakerData | None, by
     return [replace(role, track=bypassed(role.track, check_passages(bypass))) for role in roles]
 
 
+class Hearing:
+    """What a generator makes of recordings: everybody in every shot of a film says the same one, and it is heard once."""
+
+    def __init__(self, generator: Generator, hooks: Hooks) -> None:
+        self._generator, self._hooks = generator, hooks
+        self._known: dict[int, tuple[Speech, Any]] = {}
+
+    def __call__(self, speech: Speech) -> Any:
+        if id(speech) not in self._known:
+            self._known[id(speech)] = speech, self._generator.hear(speech, self._hooks)
+        return self._known[id(speech)][1]
+
+
 def generate_faces(faces: Faces, generator: Generator, roles: Sequence[Role] | Speech, drive: Drive, hooks: Hooks, *, offset: float = 0.0,
                    batch: int = 1) -> Faces:
     """New faces for all frames of those who have a role; with one `Speech` everybody says it. `offset` seconds that the mouth moves later
@@ -236,10 +250,10 @@ def generate_faces(faces: Faces, generator: Generator, roles: Sequence[Role] | S
         one = cut[role.track.track_id]
         crops = [item for item in one.crops if role.track.activation[item.row] > 0]
         cast_people.append((PersonFrames(replace(one.person, track=role.track), crops), role.speech))
-    total, done, people = sum(len(one.crops) for one, _ in cast_people), 0, []
+    total, done, people, hearing = sum(len(one.crops) for one, _ in cast_people), 0, [], Hearing(generator, hooks)
     for one, speech in cast_people:
         wanted = Person(one.person.track, one.person.references[:generator.spec.references])
-        state = generator.start(wanted, speech, drive, hooks)
+        state = generator.start(wanted, hearing(speech), drive, hooks)
         made: list[GeneratedFace] = []
         for group in grouped(one.crops, min(batch, generator.spec.batch_size)):
             hooks.check_interrupt()

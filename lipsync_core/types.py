@@ -218,13 +218,18 @@ class Drive:
 class Generator(Protocol):
     """Makes new faces. Knows no file, no video and no host.
 
-    `start` looks at the person and the speech once and returns a state of the generator's own; `generate` takes that state
-    explicitly, so that a clip in one batch or in ten gives the same pixels. `activation` and `Drive` are the generator's to honour,
-    because a mouth that moves back into place looks better than one that fades.
+    `hear` makes of a recording whatever the generator draws from, once for all who say it. `start` looks at a person and returns a state
+    of the generator's own; `generate` takes that state explicitly, so that a clip in one batch or in ten gives the same pixels.
+    `activation` and `Drive` are the generator's to honour, because a mouth that moves back into place looks better than one that fades.
     """
 
     spec: GeneratorSpec
 
-    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> Any: ...
+    def hear(self, speech: Speech, hooks: Hooks | None = None) -> Any: ...
+
+    def start(self, person: Person, heard: Any, drive: Drive, hooks: Hooks | None = None, before: Any = None) -> Any:
+        """`heard` is of `hear`. `before`: this person's state a moment ago, in a stream; what was made of the very same references (the
+        same list) is taken over from it, and what changes with what is known of the person changes gently."""
+
 
     def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]: ...

@@ -123,7 +123,7 @@ class SparingGenerator:
 
     def __init__(self, generator: Generator) -> None:
         self._generator, self.spec = generator, generator.spec
-        self.start = generator.start
+        self.hear, self.start = generator.hear, generator.start
 
     def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]:
         try:

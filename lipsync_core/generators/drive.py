@@ -13,6 +13,11 @@ ACTIVITY_RATE = 100.0
 """Values a second of the speech activity."""
 
 
+def activity_of(samples: np.ndarray) -> np.ndarray:
+    """Who speaks when in speech (n,) float32 at 16 kHz: float32 (m,), 0..1, `ACTIVITY_RATE` a second."""
+    return speech_activity(band_levels(samples, rate=ACTIVITY_RATE), ACTIVITY_RATE)
+
+
 @dataclass(frozen=True)
 class Driving:
     """A `Drive` over the time of a recording, for generators whose network hears something between silence and the speech."""
@@ -20,11 +25,6 @@ class Driving:
     drive: Drive
     activity: np.ndarray
     """float32 (n,), 0..1, 100 a second: who speaks when."""
-
-    @classmethod
-    def of(cls, samples: np.ndarray, drive: Drive) -> Driving:
-        """For speech (n,) float32 at 16 kHz."""
-        return cls(drive, speech_activity(band_levels(samples, rate=ACTIVITY_RATE), ACTIVITY_RATE))
 
     def amount(self, times: np.ndarray) -> np.ndarray:
         """How much of the speech is heard at times (B,), seconds: float32 (B,), 0 silence, 1 all, more exaggerates."""

@@ -64,11 +64,16 @@ class RestoredGenerator:
         self.spec = generator.spec if self.off else replace(generator.spec, name=f"{generator.spec.name}+{restorer.name}", crop="ffhq",
                                                              crop_size=SIZE)
 
-    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> RestoredState:
-        if self._native and self._strength and hooks is not None:
+    def hear(self, speech: Speech, hooks: Hooks | None = None) -> Any:
+        return self._generator.hear(speech, hooks)
+
+    def start(self, person: Person, heard: Any, drive: Drive, hooks: Hooks | None = None,
+              before: RestoredState | None = None) -> RestoredState:
+        if self._native and self._strength and hooks is not None and before is None:
             hooks.warn(f"{self._generator.spec.name} moves the video's own pixels, which are as sharp as the video: {self._restorer.name} "
                        f"is left out.")
-        return RestoredState(self._generator.start(person, speech, drive, hooks), person.track)
+        inner = self._generator.start(person, heard, drive, hooks, None if before is None else before.inner)
+        return RestoredState(inner, person.track)
 
     def generate(self, batch: Sequence[GeneratorItem], state: RestoredState) -> list[GeneratedFace]:
         if self.off:

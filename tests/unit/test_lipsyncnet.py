@@ -137,14 +137,14 @@ def someone(backend, astronaut: np.ndarray) -> tuple[Person, list[GeneratorItem]
 def test_an_untaught_network_is_morph(someone: tuple, babble: np.ndarray) -> None:
     person, items = someone
     ours, morph = LipSyncNetGenerator(build(SMALL)), MorphGenerator()
-    made, moved = (g.generate(items, g.start(person, Speech(babble), Drive())) for g in (ours, morph))
+    made, moved = (g.generate(items, g.start(person, g.hear(Speech(babble)), Drive())) for g in (ours, morph))
     assert all(np.abs(a.pixels - b.pixels).max() < 1e-3 and np.array_equal(a.mask, b.mask) for a, b in zip(made, moved))
 
 
 def test_a_clip_in_one_batch_or_in_ten(network: LipSyncNet, someone: tuple, babble: np.ndarray) -> None:
     person, items = someone
     generator = LipSyncNetGenerator(network)
-    state = generator.start(person, Speech(babble), Drive())
+    state = generator.start(person, generator.hear(Speech(babble)), Drive())
     whole = generator.generate(items, state)
     single = [generator.generate([item], state)[0] for item in items]
     assert max(np.abs(a.pixels - b.pixels).max() for a, b in zip(whole, single)) < 0.1
@@ -157,13 +157,14 @@ def test_a_clip_in_one_batch_or_in_ten(network: LipSyncNet, someone: tuple, babb
 def test_silence_keeps_the_source(network: LipSyncNet, someone: tuple) -> None:
     person, items = someone
     generator = LipSyncNetGenerator(network)
-    state = generator.start(person, Speech(np.zeros(48_000, np.float32)), Drive(silence="keep"))
+    state = generator.start(person, generator.hear(Speech(np.zeros(48_000, np.float32))), Drive(silence="keep"))
     assert all(not face.mask.any() for face in generator.generate(items, state))
 
 
 def test_nobody_to_copy_from(network: LipSyncNet, someone: tuple, babble: np.ndarray) -> None:
+    generator = LipSyncNetGenerator(network)
     with pytest.raises(FaceError, match="morph"):
-        LipSyncNetGenerator(network).start(Person(someone[0].track), Speech(babble), Drive(), Hooks())
+        generator.start(Person(someone[0].track), generator.hear(Speech(babble)), Drive(), Hooks())
 
 
 @pytest.mark.parametrize("half", [False, True])

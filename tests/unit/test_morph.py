@@ -58,7 +58,7 @@ def render(face: tuple[np.ndarray, np.ndarray], shape: Fixed, activation: float 
     image, landmarks = face
     generator = MorphGenerator(shape)
     drive = drive or Drive(silence="generate")
-    state = generator.start(Person(person_of(landmarks)), Speech(np.zeros(16_000, np.float32)), drive)
+    state = generator.start(Person(person_of(landmarks)), generator.hear(Speech(np.zeros(16_000, np.float32))), drive)
     box = lower_face_box(landmarks, (SIZE, SIZE))
     crop = native_crop(ArrayPixels(image), landmarks, box)
     region = lower_face_mask(crop.landmarks, (box[2] - box[0], box[3] - box[1]))
@@ -212,7 +212,7 @@ def test_one_batch_or_ten_give_the_same_pixels(face: tuple) -> None:
     crop = native_crop(ArrayPixels(image), landmarks, box)
     region = lower_face_mask(crop.landmarks, (box[2] - box[0], box[3] - box[1]))
     items = [GeneratorItem(crop, i / 25, i, region) for i in range(6)]
-    state = generator.start(Person(track), Speech(np.zeros(16_000, np.float32)), Drive(silence="generate"))
+    state = generator.start(Person(track), generator.hear(Speech(np.zeros(16_000, np.float32))), Drive(silence="generate"))
     whole = generator.generate(items, state)
     split = [generator.generate([item], state)[0] for item in items]
     assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(whole, split))
@@ -230,8 +230,8 @@ def test_a_reference_fills_the_mouth_of_a_shut_face(backend, face: tuple) -> Non
     region = lower_face_mask(crop.landmarks, (box[2] - box[0], box[3] - box[1]))
     brightness = []
     for references in ((), (opened,)):
-        state = generator.start(Person(person_of(points[0]), references), Speech(np.zeros(16_000, np.float32)),
-                                Drive(silence="generate"))
+        heard = generator.hear(Speech(np.zeros(16_000, np.float32)))
+        state = generator.start(Person(person_of(points[0]), references), heard, Drive(silence="generate"))
         result = generator.generate([GeneratorItem(crop, 0.2, 0, region)], state)[0]
         x, y = (points[0][62] + [0, 10] - [box[0], box[1]]).astype(int)
         brightness.append(float(result.pixels[y - 4:y + 4, x - 12:x + 12].mean()))

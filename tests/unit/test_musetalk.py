@@ -209,7 +209,7 @@ def somebody() -> Person:
 
 
 def faces_of(generator: MuseTalkGenerator, batch: list[GeneratorItem], samples: np.ndarray, drive: Drive | None = None) -> list:
-    return generator.generate(batch, generator.start(somebody(), Speech(samples), drive or Drive(), Hooks()))
+    return generator.generate(batch, generator.start(somebody(), generator.hear(Speech(samples)), drive or Drive(), Hooks()))
 
 
 def test_a_clip_in_one_batch_or_in_ten(generator: MuseTalkGenerator, babble: np.ndarray) -> None:
@@ -218,7 +218,7 @@ def test_a_clip_in_one_batch_or_in_ten(generator: MuseTalkGenerator, babble: np.
     generator = MuseTalkGenerator(deepcopy(generator.network).double())
     batch = items(4)
     whole = faces_of(generator, batch, babble)
-    state = generator.start(somebody(), Speech(babble), Drive())
+    state = generator.start(somebody(), generator.hear(Speech(babble)), Drive())
     single = [generator.generate([item], state)[0] for item in batch]
     without = faces_of(generator, batch[:1] + batch[3:], babble)
     assert all(face.pixels.shape == (SIZE, SIZE, 3) and face.pixels.dtype == np.float32 for face in whole)

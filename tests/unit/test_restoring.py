@@ -40,7 +40,10 @@ class Blurred:
     def __init__(self, crop: str, size: int) -> None:
         self.spec = GeneratorSpec("blurred", crop=crop, crop_size=size, batch_size=8)
 
-    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> None:
+    def hear(self, speech: Speech, hooks: Hooks | None = None) -> None:
+        return None
+
+    def start(self, person: Person, heard: None, drive: Drive, hooks: Hooks | None = None, before: None = None) -> None:
         return None
 
     def generate(self, batch: Sequence[GeneratorItem], state: None) -> list[GeneratedFace]:
@@ -130,7 +133,7 @@ def test_a_restorer_that_changes_nothing_changes_nothing(faces: Faces, crop: str
 def test_the_mask_ends_softly_where_the_head_ends(faces: Faces) -> None:
     for work in works(faces, "ffhq", SIZE):
         generator = RestoredGenerator(Blurred("steady", 256), identity(), 1.0)
-        (face,) = generator.generate([work.item], generator.start(faces.people[0].person, SPEECH, Drive()))
+        (face,) = generator.generate([work.item], generator.start(faces.people[0].person, generator.hear(SPEECH), Drive()))
         assert face.mask.max() > 0.9 and max(face.mask[edge].max() for edge in (0, -1, (slice(None), 0), (slice(None), -1))) < 0.01
         assert max(np.abs(np.diff(face.mask, axis=axis)).max() for axis in (0, 1)) < 0.1
 
@@ -157,7 +160,8 @@ def test_strength_scales_what_the_restorer_changes(faces: Faces) -> None:
     def answers(strength: float) -> np.ndarray:
         generator = RestoredGenerator(Blurred("detector", 96), Convolution("softer", [[1 / 9] * 3] * 3), strength)
         items = [work.item for work in works(faces, "ffhq", SIZE)]
-        return np.stack([face.pixels for face in generator.generate(items, generator.start(faces.people[0].person, SPEECH, Drive()))])
+        state = generator.start(faces.people[0].person, generator.hear(SPEECH), Drive())
+        return np.stack([face.pixels for face in generator.generate(items, state)])
 
     base, half, whole = answers(1e-9), answers(0.5), answers(1.0)
     within = (whole > 0) & (whole < 255)                                  # elsewhere it was clipped
@@ -174,7 +178,7 @@ def test_detail_comes_in_that_the_generator_s_crop_has_no_room_for(faces: Faces)
 
     striped = RestoredGenerator(Blurred("detector", 96), Striped("striped", identity().kernel[0, 0].tolist()), 0.5)
     work = works(faces, "ffhq", SIZE)[0]
-    state = striped.start(faces.people[0].person, SPEECH, Drive())
+    state = striped.start(faces.people[0].person, striped.hear(SPEECH), Drive())
     (face,), (plain,) = striped.generate([work.item], state), RestoredGenerator(Blurred("detector", 96), identity(), 1.0).generate(
         [work.item], state)
     seen = (face.pixels - plain.pixels)[320:420, 180:330].mean(2)
@@ -205,7 +209,7 @@ def test_generators_of_native_pixels_are_left_alone_and_it_is_said(faces: Faces)
     said: list[str] = []
     morph, restorer = create_generator("morph"), sharpen()
     generator = RestoredGenerator(morph, restorer, 1.0)
-    generator.start(faces.people[0].person, SPEECH, Drive(), Hooks(warn=said.append))
+    generator.start(faces.people[0].person, generator.hear(SPEECH), Drive(), Hooks(warn=said.append))
     assert generator.spec == morph.spec
     assert said == ["morph moves the video's own pixels, which are as sharp as the video: sharpen is left out."]
 

@@ -95,7 +95,7 @@ def test_a_batch_of_one_or_many_is_the_same(frames: np.ndarray, speech: Speech, 
 
         def __init__(self) -> None:
             self.morph, self.sizes = create_generator(), []
-            self.spec, self.start = replace(self.morph.spec, batch_size=16), self.morph.start
+            self.spec, self.hear, self.start = replace(self.morph.spec, batch_size=16), self.morph.hear, self.morph.start
 
         def generate(self, batch: Sequence, state: object) -> list:
             self.sizes.append(len(batch))

@@ -91,7 +91,7 @@ def test_frames_get_the_window_of_their_time(fused: Wav2Lip, babble: np.ndarray)
     for time, first, offset in ((0.0, 0, 0.0), (31 / 25, 99, 0.0), (27 * 1001 / 24_000, 90, 0.0), (2.95, mel.shape[1] - 16, 0.0),
                                 (31 / 25, 96, 40.0), (0.02, 0, 40.0)):
         generator = Wav2LipGenerator(fused, Wav2LipOptions(offset_ms=offset))
-        face = generator.generate([item(time)], generator.start(person(), Speech(babble), DRIVEN))[0]
+        face = generator.generate([item(time)], generator.start(person(), generator.hear(Speech(babble)), DRIVEN))[0]
         expected, off = (dubbed_crop(fused(mel[None, None, :, at:at + 16], network_input(crop)), crop)
                              for at in (first, abs(first - 1)))
         assert np.abs(face.pixels - expected).max() < ROUNDING < np.abs(face.pixels - off).max()
@@ -100,7 +100,7 @@ def test_frames_get_the_window_of_their_time(fused: Wav2Lip, babble: np.ndarray)
 
 def test_a_clip_in_one_batch_or_in_ten(fused: Wav2Lip, babble: np.ndarray) -> None:
     generator = Wav2LipGenerator(fused)
-    state = generator.start(person(), Speech(babble), Drive(strength=1.3))
+    state = generator.start(person(), generator.hear(Speech(babble)), Drive(strength=1.3))
     items = [item(0.4 + i / 25, seed=i) for i in range(10)]
     whole = generator.generate(items, state)
     split = [face for first in (0, 3, 4) for face in generator.generate(items[first:{0: 3, 3: 4, 4: 10}[first]], state)]
@@ -113,7 +113,7 @@ def test_drive(fused: Wav2Lip, babble: np.ndarray) -> None:
     generator = Wav2LipGenerator(fused)
 
     def face(time: float, drive: Drive, samples: np.ndarray = babble, activation: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        made = generator.generate([item(time, activation=activation)], generator.start(person(), Speech(samples), drive))[0]
+        made = generator.generate([item(time, activation=activation)], generator.start(person(), generator.hear(Speech(samples)), drive))[0]
         return made.pixels, made.mask
 
     spoken, pause = 0.8, 0.1
@@ -140,7 +140,7 @@ def test_only_the_half_that_it_paints_is_meant(fused: Wav2Lip) -> None:
 
 def test_speech_shorter_than_a_window(fused: Wav2Lip) -> None:
     generator = Wav2LipGenerator(fused)
-    state = generator.start(person(), Speech(np.full(100, 0.1, np.float32)), Drive())
+    state = generator.start(person(), generator.hear(Speech(np.full(100, 0.1, np.float32))), Drive())
     assert np.isfinite(generator.generate([item(0.0)], state)[0].pixels).all()
 
 
@@ -155,7 +155,7 @@ def test_an_open_mouth_as_the_reference(fused: Wav2Lip, babble: np.ndarray) -> N
     someone = person()
     picture = np.random.default_rng(4).integers(0, 256, (260, 260, 3), np.uint8)
     reference = FaceCrop(picture.astype(np.float32), np.eye(3)[:2], someone.track.landmarks[0])
-    state = generator.start(replace(someone, references=(reference,)), Speech(babble), DRIVEN)
+    state = generator.start(replace(someone, references=(reference,)), generator.hear(Speech(babble)), DRIVEN)
     shown = item(0.8)
     cropped = ArrayPixels(picture).warp(crop_matrix("detector", someone.track, 0, SIZE), (SIZE, SIZE))
     painted = fused(wav2lip_mel(babble)[None, None, :, 64:80], network_input(shown.crop.pixels, cropped))
@@ -173,7 +173,7 @@ def test_without_an_open_mouth_each_frame_is_its_own_reference(fused: Wav2Lip, b
     faces = []
     for options in (Wav2LipOptions(reference="open"), Wav2LipOptions()):
         generator = Wav2LipGenerator(fused, options)
-        faces += generator.generate([item(0.8)], generator.start(person(), Speech(babble), DRIVEN, Hooks(warn=said.append)))
+        faces += generator.generate([item(0.8)], generator.start(person(), generator.hear(Speech(babble)), DRIVEN, Hooks(warn=said.append)))
     assert len(said) == 1 and "own reference" in said[0] and np.array_equal(faces[0].pixels, faces[1].pixels)
 
 

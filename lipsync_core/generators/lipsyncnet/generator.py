@@ -48,11 +48,17 @@ class LipSyncNetGenerator:
         self._morph = MorphGenerator(articulation)
         self.spec = GeneratorSpec("lipsyncnet", crop="native", references=max(3, self.config.references), batch_size=8)
 
-    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> LipSyncNetState:
+    def hear(self, speech: Speech, hooks: Hooks | None = None) -> np.ndarray:
+        return self._morph.hear(speech, hooks)
+
+    def start(self, person: Person, heard: np.ndarray, drive: Drive, hooks: Hooks | None = None,
+              before: LipSyncNetState | None = None) -> LipSyncNetState:
         """Raises `FaceError` where the person was seen in no frame well enough to copy from."""
         if not person.references:
             raise FaceError("There is no frame in which the person can be seen well enough to copy teeth and skin from: use morph.")
-        moved = self._morph.start(person, speech, drive, hooks)
+        moved = self._morph.start(person, heard, drive, hooks, None if before is None else before.moved)
+        if before is not None and before.moved.references is person.references:
+            return LipSyncNetState(moved, before.features)
         pictures, lips = zip(*(self._reference(crop, moved.mouth) for crop in person.references))
         wanted = [i % len(pictures) for i in range(self.config.references)]
         with torch.inference_mode():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -78,18 +77,9 @@ class NetArticulation:
 
     def __init__(self, ear: Ear | None = None) -> None:
         self.ear = ear or Ear()
-        self._heard: list[tuple[weakref.ref, np.ndarray]] = []
 
     def __call__(self, samples: np.ndarray, times: np.ndarray, check: Callable[[], None] = lambda: None) -> MouthShape:
-        samples = np.asarray(samples, np.float32)
-        curves = next((curves for heard, curves in self._heard if heard() is samples), None)
-        if curves is None:
-            curves = self._hear(samples, check)
-            # Everybody in every shot of a film says the same recording: it is heard once, and forgotten with its samples.
-            self._heard = [entry for entry in self._heard if entry[0]() is not None] + [(weakref.ref(samples), curves)]
-        grid = np.arange(len(curves)) / SHAPE_RATE
-        times = np.asarray(times, np.float64) - LATER
-        return MouthShape(*(np.interp(times, grid, curve).astype(np.float32) for curve in curves.T))
+        return shape_of(self._hear(np.asarray(samples, np.float32), check), times)
 
     def _hear(self, samples: np.ndarray, check: Callable[[], None]) -> np.ndarray:
         """Columns of `MouthShape` at `SHAPE_RATE`, float32 (m, 7)."""
@@ -102,6 +92,12 @@ class NetArticulation:
             parts.append(found)
         curves = finish(np.concatenate(parts), levels)
         return np.concatenate([curves, np.zeros((1, curves.shape[1]), np.float32)])     # at rest after the end
+
+
+def shape_of(curves: np.ndarray, times: np.ndarray) -> MouthShape:
+    """What `finish` gives, read at `times` (n,), seconds."""
+    grid, times = np.arange(len(curves)) / SHAPE_RATE, np.asarray(times, np.float64) - LATER
+    return MouthShape(*(np.interp(times, grid, curve).astype(np.float32) for curve in curves.T))
 
 
 def finish(raw: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:

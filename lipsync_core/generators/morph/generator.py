@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...types import SPEECH_RATE, Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
+from ...types import SPEECH_RATE, Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
 from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep, visible
@@ -30,6 +30,8 @@ class MorphState:
     """float32 (7, m): the rows of `MouthShape` at `CURVE_RATE`."""
     reference: Reference | None
     drive: Drive
+    references: Sequence[FaceCrop] = ()
+    """Those that `reference` was chosen from."""
 
     def shape_at(self, time: float) -> np.ndarray:
         """The values of `MouthShape` (7,) at `time` seconds into the speech; the ends hold."""
@@ -50,12 +52,20 @@ class MorphGenerator:
     def __init__(self, articulation: Articulation | None = None) -> None:
         self.articulation = articulation or NetArticulation()
 
-    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> MorphState:
+    def hear(self, speech: Speech, hooks: Hooks | None = None) -> np.ndarray:
+        """`MorphState.curve`."""
+        times = np.arange(int(len(speech.samples) / SPEECH_RATE * CURVE_RATE) + 2) / CURVE_RATE
+        return self.articulation(speech.samples, times, (hooks or Hooks()).check_interrupt).stack()
+
+    def start(self, person: Person, heard: np.ndarray, drive: Drive, hooks: Hooks | None = None,
+              before: MorphState | None = None) -> MorphState:
         track = person.track
         mouth = study_person(track.landmarks, track.times, track.frames)
-        times = np.arange(int(len(speech.samples) / SPEECH_RATE * CURVE_RATE) + 2) / CURVE_RATE
-        shape = self.articulation(speech.samples, times, (hooks or Hooks()).check_interrupt)
-        return MorphState(mouth, shape.stack(), _best_reference(person, mouth), drive)
+        if before is not None:
+            mouth = mouth.near(before.mouth)
+        kept = before is not None and before.references is person.references
+        reference = before.reference if kept else _best_reference(person, mouth)
+        return MorphState(mouth, heard, reference, drive, person.references)
 
     def generate(self, batch: Sequence[GeneratorItem], state: MorphState) -> list[GeneratedFace]:
         return [self._one(item, state) for item in batch]

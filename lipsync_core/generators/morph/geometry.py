@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,8 @@ JAW_SHARE = 0.55
 DEFAULT_RANGE = 0.17
 """Widest inner-lip opening of ordinary speech over the outer-eye distance, for people whose clip shows none of theirs."""
 RANGE_LIMITS = (0.12, 0.24)
+STEP = 0.003
+"""Canonical units by which a person's figures change at most from one look at a stream to the next, a fifth of a second later."""
 MOST_CLOSING = 0.32
 """By how much an opening may be closed, beyond the widest of speech: a shout stays partly open, since lips stretched over a whole
 open mouth are no lips."""
@@ -76,14 +78,14 @@ def inner_gap(lips: np.ndarray) -> np.ndarray:
 
 
 def close_lips(lips: np.ndarray, gap: np.ndarray) -> np.ndarray:
-    """The lips (20,) of one frame brought together, as `shape_lips` would open them: upper part down a little, lower part up the rest.
+    """Lips (..., 20) brought together, as `shape_lips` would open them: upper part down a little, lower part up the rest; `gap` (..., 5).
 
     By the points' numbers and not by where they are: in a half profile the far half of the lips is seen at the corner.
     """
-    closed = lips - 1j * gap[2] * GAP_Y
-    meet = (1 - UPPER_SHARE) * closed[INNER_TOP].imag + UPPER_SHARE * closed[INNER_BOTTOM].imag
-    closed[INNER_TOP[1:4]] = closed[INNER_TOP[1:4]].real + 1j * meet[1:4]
-    closed[INNER_BOTTOM[1:4]] = closed[INNER_BOTTOM[1:4]].real + 1j * meet[1:4]
+    closed = lips - 1j * gap[..., 2:3] * GAP_Y
+    meet = (1 - UPPER_SHARE) * closed[..., INNER_TOP].imag + UPPER_SHARE * closed[..., INNER_BOTTOM].imag
+    for inner in (INNER_TOP[1:4], INNER_BOTTOM[1:4]):
+        closed[..., inner] = closed[..., inner].real + 1j * meet[..., 1:4]
     return closed
 
 
@@ -104,6 +106,12 @@ class PersonMouth:
     range: float
     """The opening that `MouthShape.opening` = 1 stands for, canonical units."""
 
+    def near(self, before: PersonMouth) -> PersonMouth:
+        """The same with single figures at most `STEP` from those that were known a moment ago: in a stream they must not jump."""
+        closed, widest = (old + float(np.clip(new - old, -STEP, STEP)) for new, old in ((self.closed_gap, before.closed_gap),
+                                                                                       (self.range, before.range)))
+        return replace(self, closed_gap=closed, range=widest)
+
 
 def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray) -> PersonMouth:
     """Learn a person's neutral mouth and range from a track: landmarks (n, 68, 2), times (n,) s, frames (n,)."""
@@ -117,10 +125,10 @@ def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray) -
     low = float(np.quantile(gap[:, 2], 0.05))
     closed_gap = low if low < 0.03 else 0.0
     effective = np.maximum(gap - closed_gap, 0.0)
-    closed = np.stack([close_lips(row, g) for row, g in zip(lips, effective)])
+    closed = close_lips(lips, effective)
     # What a turning head does to a mouth is what it does to a mean face's; taken out, only the person's own is left.
     mean = smooth_over_time(turned(landmarks), times, TURNS)
-    mean_lips = np.stack([close_lips(row, inner_gap(row)) for row in mean[:, :20]])
+    mean_lips = close_lips(mean[:, :20], inner_gap(mean[:, :20]))
     seam, mean_seam = _seam(closed), _seam(mean_lips)
     place = smooth_over_time(seam - mean_seam, times, PLACE)
     own = (closed - seam) - (mean_lips - mean_seam)

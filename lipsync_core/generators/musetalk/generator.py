@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...types import Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
-from ..drive import Driving
+from ..drive import Driving, activity_of
 from ..painted import painted_mask
 from .audio import Sound
 from .network import MASK_ROW, SIZE, MuseTalkNetwork
@@ -19,6 +19,15 @@ SLOPE = 10
 """Pixels over which the mask rises at the edges of what is painted: the crop shows as much below the chin."""
 BATCH = 8
 """What the authors use."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A recording."""
+
+    sound: Sound
+    activity: np.ndarray
+    """As `Driving` wants it."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +49,12 @@ class MuseTalkGenerator:
         self.spec = GeneratorSpec("musetalk", crop="nose", crop_size=SIZE, batch_size=batch_size)
         self._mask = painted_mask(SIZE, MASK_ROW, SLOPE)
 
-    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> MuseTalkState:
-        return MuseTalkState(Sound(speech.samples), Driving.of(speech.samples, drive))
+    def hear(self, speech: Speech, hooks: Hooks | None = None) -> Heard:
+        return Heard(Sound(speech.samples), activity_of(speech.samples))
+
+    def start(self, person: Person, heard: Heard, drive: Drive, hooks: Hooks | None = None,
+              before: MuseTalkState | None = None) -> MuseTalkState:
+        return MuseTalkState(heard.sound, Driving(drive, heard.activity))
 
     def generate(self, batch: Sequence[GeneratorItem], state: MuseTalkState) -> list[GeneratedFace]:
         times = np.array([item.time for item in batch])

@@ -13,7 +13,7 @@ from ...audio import mel_blocks, mel_window
 from ...faces.align import box_matrix, detector_box
 from ...pixels import ArrayPixels
 from ...types import Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
-from ..drive import Driving
+from ..drive import Driving, activity_of
 from ..painted import painted_mask
 from .crop import upstream_matrix
 from .network import Wav2Lip
@@ -26,11 +26,21 @@ SILENT_WINDOW = (1, 1, 80, 16), -4.0
 
 
 @dataclass(frozen=True)
+class Heard:
+    """A recording."""
+
+    mel: Tensor
+    """float32 (80, T), -4..4, on the CPU."""
+    activity: np.ndarray
+    """As `Driving` wants it."""
+
+
+@dataclass(frozen=True)
 class Wav2LipState:
     """What `start` found out; nothing in it changes afterwards."""
 
     mel: Tensor
-    """float32 (80, T), -4..4, on the CPU."""
+    """As `Heard.mel`."""
     quiet: Tensor
     """(1, 512, 1, 1): what the network hears in silence."""
     driving: Driving
@@ -52,21 +62,24 @@ class Wav2LipGenerator:
                                   size, references=int(options.reference == "open"), batch_size=options.batch)
         self._mask = painted_mask(size, size // 2, round(SLOPE * size))
 
-    def start(self, person: Person, speech: Speech, drive: Drive, hooks: Hooks | None = None) -> Wav2LipState:
-        hooks = hooks or Hooks()
-        columns = []
+    def hear(self, speech: Speech, hooks: Hooks | None = None) -> Heard:
+        hooks, columns = hooks or Hooks(), []
         for block in mel_blocks(speech.samples):
             hooks.check_interrupt()
             columns.append(block)
+        return Heard(torch.cat(columns, 1), activity_of(speech.samples))
+
+    def start(self, person: Person, heard: Heard, drive: Drive, hooks: Hooks | None = None,
+              before: Wav2LipState | None = None) -> Wav2LipState:
         reference = None
         if self.options.reference == "open":
             if person.references:
                 reference = self._reference(person.references[0])
-            else:
+            elif hooks is not None and before is None:
                 hooks.warn("There is no frame with a mouth that is open and clear enough to copy from: each frame is its own reference.")
         with torch.inference_mode():
             quiet = self.network.hear(torch.full(*SILENT_WINDOW).to(self._like()))
-        return Wav2LipState(torch.cat(columns, 1), quiet, Driving.of(speech.samples, drive), reference)
+        return Wav2LipState(heard.mel, quiet, Driving(drive, heard.activity), reference)
 
     def generate(self, batch: Sequence[GeneratorItem], state: Wav2LipState) -> list[GeneratedFace]:
         times, half = np.array([item.time for item in batch]), self.network.size // 2
