@@ -30,20 +30,25 @@ class Analysis:
     """In the order of `FaceTrack.track_id`."""
 
     def references(self, track: FaceTrack, count: int) -> list[FaceCrop]:
-        """Up to `count` native crops of the face where its mouth is most open, best first; one with a shut mouth, where it never opens."""
-        portraits = [one for one in self.albums[track.track_id].portraits if one.frame in track.frames]
-        if not count or not portraits:
-            return []
-        rows = np.searchsorted(track.frames, [one.frame for one in portraits])
-        opening, active = mouth_opening(track.landmarks), track.activation[rows]
-        # The extremes are yawns and mistakes: what 19 of 20 frames stay under is open enough.
-        usual = np.quantile(opening[track.activation > 0.6], 0.97) if (track.activation > 0.6).any() else np.inf
-        score = np.minimum(opening[rows], usual) - 0.002 * np.abs(track.pose[rows, 0])
-        usable = (active > 0.6) & (opening[rows] > 0.02)
-        if not usable.any():
-            usable, count = active >= active.max(), 1
-        best = [i for i in np.argsort(-score, kind="stable") if usable[i]][:count]
-        return [portraits[i].crop(track.landmarks[rows[i]]) for i in best]
+        """See `references_of`."""
+        return references_of(track, self.albums[track.track_id], count)
+
+
+def references_of(track: FaceTrack, album: Album, count: int) -> list[FaceCrop]:
+    """Up to `count` native crops of the face where its mouth is most open, best first; one with a shut mouth, where it never opens."""
+    portraits = [one for one in album.portraits if one.frame in track.frames]
+    if not count or not portraits:
+        return []
+    rows = np.searchsorted(track.frames, [one.frame for one in portraits])
+    opening, active = mouth_opening(track.landmarks), track.activation[rows]
+    # The extremes are yawns and mistakes: what 19 of 20 frames stay under is open enough.
+    usual = np.quantile(opening[track.activation > 0.6], 0.97) if (track.activation > 0.6).any() else np.inf
+    score = np.minimum(opening[rows], usual) - 0.002 * np.abs(track.pose[rows, 0])
+    usable = (active > 0.6) & (opening[rows] > 0.02)
+    if not usable.any():
+        usable, count = active >= active.max(), 1
+    best = [i for i in np.argsort(-score, kind="stable") if usable[i]][:count]
+    return [portraits[i].crop(track.landmarks[rows[i]]) for i in best]
 
 
 def analyse(source: Clip, backend: FaceBackend, hooks: Hooks, *, limit: float | None = None, smoothing: float = 1.0) -> Analysis:

@@ -68,7 +68,7 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output:
     hooks, warnings = _collecting(hooks or Hooks())
     output = Path(output)
     video = Path(video) if isinstance(video, (str, Path)) else video
-    generator = _generator(options)
+    generator = generator_of(options)
     lines = lines_of(audio, options)
     spoken = max(line.end for line in lines)
     source = longer(video, options.extend_video, spoken, tail=options.extend_seconds, start=options.start, duration=options.duration,
@@ -99,7 +99,8 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output:
                      [part.person.track.track_id for part in parts], warnings, directed.people, directed.turns)
 
 
-def _generator(options: DubOptions) -> Generator:
+def generator_of(options: DubOptions) -> Generator:
+    """The generator that is asked for, with its restorer."""
     generator = options.generator
     if isinstance(generator, (str, Path)):
         generator = create_generator(generator, options.generator_options)

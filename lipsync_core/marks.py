@@ -48,7 +48,7 @@ def mark(tracks: Sequence[FaceTrack], data: SpeakerData, default: set[int], firs
     for track in tracks:
         for row, frame in enumerate(track.frames.tolist()):
             there.setdefault(frame, []).append((track, row))
-    for frame in range(max(there, default=-1) + 1):
+    for frame in sorted(there):
         if first + frame >= len(data):
             break
         entry, present = data[first + frame], there.get(frame, [])

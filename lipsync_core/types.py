@@ -215,6 +215,20 @@ class Drive:
     """What the mouth does while nobody speaks: 'close', 'keep' (the source's own mouth) or 'generate' (the generator decides)."""
 
 
+class Listener(Protocol):
+    """Hears speech that comes piece by piece. A generator may have a `listener(look_ahead)` that gives one of its own, which is told how
+    many seconds of speech are known after a moment when that is asked for; `live.listening` has one for all others."""
+
+    until: float
+    """Seconds of the stream up to which what was heard is complete; infinity after the last piece."""
+
+    def push(self, samples: np.ndarray, *, last: bool = False) -> None:
+        """The next samples (n,) float32 at 16 kHz."""
+
+    def heard(self) -> tuple[Any, float]:
+        """What the generator's `hear` would give of what is remembered, and the second of the stream at which that begins."""
+
+
 class Generator(Protocol):
     """Makes new faces. Knows no file, no video and no host.
 

@@ -60,12 +60,9 @@ class Album:
         pixels = np.clip(np.rint(picture.region(box)), 0, 255).astype(np.uint8)
         self._put(replace(found, corner=box[:2], pixels=pixels), rivals)
 
-    def take(self, other: Album) -> None:
-        """Those of `other`, the same person later in the clip, as if they had been offered here."""
-        for portrait in other.portraits:
-            rivals = self._rivals(portrait)
-            if all(portrait.opening >= BETTER * rival.opening for rival in rivals):
-                self._put(portrait, rivals)
+    def forget(self, before: float) -> None:
+        """Let go of pictures taken before that time, seconds."""
+        self.portraits = [portrait for portrait in self.portraits if portrait.time >= before]
 
     @property
     def size(self) -> int:

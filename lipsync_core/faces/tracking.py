@@ -11,7 +11,7 @@ from .activation import activation
 from .album import Album, trim
 from .backend import FaceBackend
 from .builtin import overlap
-from .occlusion import Seen, covered, look
+from .occlusion import MESH, Seen, covered, look
 from .pose import estimate_pose
 from .smoothing import smooth_landmarks
 
@@ -27,6 +27,9 @@ CUT = (25.0, 0.45)
 """A new shot is suspected where tiny pictures differ by over 25 of 255 in over 45 % of their area."""
 
 
+LOOK_BYTES = 3 * len(MESH)
+SHOTS = 64
+"""Beginnings of shots that a stream remembers."""
 JUMP = (5.5, 2.5)
 """Levels, and times the last change, by which the colours of a lower face change at least where a cut puts another one in its place (of 45
 pairs of people the nearest: 6; within clips: 2, at most 4 to 20). Then the embedding is asked."""
@@ -39,6 +42,8 @@ STRANGER = 0.65
 class _Live:
     """A face being followed."""
 
+    number: int = 0
+    """In order of appearance."""
     frames: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     shapes: list[np.ndarray] = field(default_factory=list)
@@ -93,6 +98,16 @@ class _Live:
         if score >= FOUND:
             self.album.offer(frame, time, shape, picture)
 
+    def forget(self, before: float) -> None:
+        """Let go of what was seen before that time, seconds."""
+        count = int(np.searchsorted(self.times, before))
+        if not count:
+            return
+        for name in ("frames", "times", "shapes", "scores", "shots"):
+            del getattr(self, name)[:count]
+        del self.looks[:count * LOOK_BYTES]
+        self.album.forget(before)
+
 
 def _box(shape: np.ndarray) -> np.ndarray:
     return np.concatenate([shape.min(0), shape.max(0)])
@@ -105,13 +120,15 @@ def _size(shape: np.ndarray) -> float:
 class Tracker:
     """Fed every frame of a clip in order, keeps tracks, and of every person's pixels no more than an album.
 
-    `feed` returns the landmarks found in the frame, so that a caller can look at the pixels while they are there.
+    `feed` returns the landmarks found in the frame, so that a caller can look at the pixels while they are there. Of a clip `finish` gives
+    the tracks; of a stream `tracks` does again and again, and `forget` keeps it from growing.
     """
 
     def __init__(self, backend: FaceBackend, *, max_faces: int = 8, smoothing: float = 1.0) -> None:
         self.backend, self.max_faces, self.smoothing = backend, max_faces, smoothing
         self._live: list[_Live] = []
         self._done: list[_Live] = []
+        self._count = 0
         self._tiny: np.ndarray | None = None
         self._since_key = 10**9
         self._shot = 0
@@ -140,6 +157,14 @@ class Tracker:
             trim([live.album for live in self._done + self._live])
         now = [(live.shapes[-1], live.scores[-1]) for live in self._live if live.frames[-1] == frame]
         return sorted(now, key=lambda item: -_size(item[0]))
+
+    def cut(self) -> None:
+        """The next frame begins a new shot, whatever it looks like."""
+        self._done += self._live
+        self._live, self._tiny, self._since_key = [], None, 10**9
+        if self._last >= 0:
+            self._shot += 1
+            self.shot_starts.append(self._last + 1)
 
     def _looks_cut(self, picture: Pixels) -> bool:
         tiny = picture.thumbnail(48).astype(np.float32).mean(-1)
@@ -189,29 +214,47 @@ class Tracker:
         shapes, scores = self.backend.landmarks(views, list(shapes))
         for view, shape, score in zip(views, shapes, scores):
             if score >= FOUND and all(overlap(_box(shape), live.box()) < 0.4 for live in self._live):
-                live = _Live()
+                live = self._known(time, shape) or self._new()
                 live.add(frame, time, shape, float(score), self._shot, view)
                 self._live.append(live)
 
+    def _new(self) -> _Live:
+        self._count += 1
+        return _Live(self._count - 1)
+
+    def _known(self, time: float, shape: np.ndarray) -> _Live | None:
+        """Who was lost a moment ago and is found again: soon, in the same shot, near and of like size."""
+        for earlier in sorted(self._done, key=lambda live: live.frames[0]):
+            size = _size(earlier.shapes[-1])
+            away = float(np.linalg.norm(shape.mean(0) - earlier.shapes[-1].mean(0))) / size
+            if 0 < time - earlier.times[-1] <= JOIN_GAP and earlier.shots[-1] == self._shot and away < 0.7 \
+                    and 0.6 < _size(shape) / size < 1.6:
+                self._done.remove(earlier)
+                earlier.unseen = 0
+                return earlier
+        return None
+
     def finish(self) -> list[FaceTrack]:
-        """All tracks: fragments joined, jitter removed, pose and activation worked out; longest and largest first."""
-        pieces = sorted(self._done + self._live, key=lambda live: live.frames[0])
-        self._done, self._live = [], []
-        joined: list[_Live] = []
-        for piece in pieces:
-            for earlier in joined:
-                if _continues(earlier, piece):
-                    for name in ("frames", "times", "shapes", "scores", "shots", "looks"):
-                        getattr(earlier, name).extend(getattr(piece, name))
-                    earlier.album.take(piece.album)
-                    break
-            else:
-                joined.append(piece)
-        good = [live for live in joined if (len(live.frames) >= 3 or self._last < 3) and np.mean(live.scores) > 0.5]
-        tracks = [(self._track(live), live.album) for live in good]
+        """All tracks, longest and largest first; their numbers are those of `albums`."""
+        tracks = self.tracks()
         tracks.sort(key=lambda item: -float(((item[0].boxes[:, 2:] - item[0].boxes[:, :2]).prod(1)).sum()))
         self.albums = [album for _, album in tracks]
+        self._done, self._live = [], []
         return [replace(track, track_id=i) for i, (track, _) in enumerate(tracks)]
+
+    def tracks(self) -> list[tuple[FaceTrack, Album]]:
+        """Everybody who is remembered, with jitter removed, pose and activation worked out; numbers are in order of appearance and stay
+        what they are in a stream. Pictures are what is there now: copy what you keep."""
+        known = sorted(self._done + self._live, key=lambda live: live.frames[0])
+        good = [live for live in known if (len(live.frames) >= 3 or self._last < 3) and np.mean(live.scores) > 0.5]
+        return [(self._track(live), live.album) for live in good]
+
+    def forget(self, before: float) -> None:
+        """Let go of everything seen before that time, seconds: of those who are followed some rows stay, of those who are gone nothing."""
+        self._done = [live for live in self._done if live.times[-1] >= before]
+        for live in self._done + self._live:
+            live.forget(before)
+        del self.shot_starts[:-SHOTS]
 
     def _track(self, live: _Live) -> FaceTrack:
         frames, times = np.array(live.frames, np.int64), np.array(live.times)
@@ -225,14 +268,4 @@ class Tracker:
         last = int(frames[-1]) if ends else self._last
         hidden = covered(np.frombuffer(live.looks, np.uint8).reshape(len(frames), -1, 3))
         effect = activation(frames, times, boxes, landmarks, scores, pose, self._size, shots, last, hidden)
-        return FaceTrack(frames, times, boxes, landmarks, scores, pose, effect, covered=hidden)
-
-
-def _continues(earlier: _Live, later: _Live) -> bool:
-    """Whether `later` is `earlier` found again: soon, in the same shot, near and of like size."""
-    gap = later.times[0] - earlier.times[-1]
-    if not 0 < gap <= JOIN_GAP or earlier.shots[-1] != later.shots[0]:
-        return False
-    size = _size(earlier.shapes[-1])
-    away = float(np.linalg.norm(later.shapes[0].mean(0) - earlier.shapes[-1].mean(0))) / size
-    return away < 0.7 and 0.6 < _size(later.shapes[0]) / size < 1.6
+        return FaceTrack(frames, times, boxes, landmarks, scores, pose, effect, live.number, hidden)

@@ -60,6 +60,8 @@ class RestoredGenerator:
         self._generator, self._restorer, self._strength = generator, restorer, float(strength)
         self._native = generator.spec.crop == "native"
         self.off = self._native or strength == 0
+        if hasattr(generator, "listener"):
+            self.listener = generator.listener
         """Whether the generator works as if there were no restorer."""
         self.spec = generator.spec if self.off else replace(generator.spec, name=f"{generator.spec.name}+{restorer.name}", crop="ffhq",
                                                              crop_size=SIZE)

@@ -49,10 +49,11 @@ def test_a_portrait_holds_the_frame_s_own_pixels() -> None:
     assert np.allclose(crop.landmarks + one.corner, face(0.2))
 
 
-def test_a_person_who_comes_back_has_one_album() -> None:
-    first, later = album([0.1] * 30), album([0.3] * 30, begin=40)
-    first.take(later)
-    assert sorted(one.frame for one in first.portraits) == [0, 11, 22, 40, 51, 62]
+def test_a_stream_forgets_what_was_long_ago() -> None:
+    kept = album([0.1] * 60)
+    assert sorted(one.frame for one in kept.portraits) == [0, 11, 22, 33, 44, 54]
+    kept.forget(30 / 25)
+    assert sorted(one.frame for one in kept.portraits) == [33, 44, 54]
 
 
 def test_all_albums_of_a_film_fit_into_one_room() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import FaceError
-from ...types import Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
+from ...types import Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Listener, Person, Speech
 from ..morph.articulation import Articulation
 from ..morph.generator import MorphGenerator, MorphState, render, shown
 from ..morph.geometry import FrameMouth, PersonMouth, locate
@@ -50,6 +50,9 @@ class LipSyncNetGenerator:
 
     def hear(self, speech: Speech, hooks: Hooks | None = None) -> np.ndarray:
         return self._morph.hear(speech, hooks)
+
+    def listener(self, look_ahead: float) -> Listener:
+        return self._morph.listener(look_ahead)
 
     def start(self, person: Person, heard: np.ndarray, drive: Drive, hooks: Hooks | None = None,
               before: LipSyncNetState | None = None) -> LipSyncNetState:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...types import SPEECH_RATE, Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
+from ...types import SPEECH_RATE, Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Listener, Person, Speech
 from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep, visible
+from .live_ear import LiveEar
 from .warp import above_lips, solve
 
 CURVE_RATE = 100.0
@@ -56,6 +57,10 @@ class MorphGenerator:
         """`MorphState.curve`."""
         times = np.arange(int(len(speech.samples) / SPEECH_RATE * CURVE_RATE) + 2) / CURVE_RATE
         return self.articulation(speech.samples, times, (hooks or Hooks()).check_interrupt).stack()
+
+    def listener(self, look_ahead: float) -> Listener:
+        """See `types.Listener`; of the bundled networks, whatever `articulation` is."""
+        return LiveEar(look_ahead, CURVE_RATE)
 
     def start(self, person: Person, heard: np.ndarray, drive: Drive, hooks: Hooks | None = None,
               before: MorphState | None = None) -> MorphState:

@@ -1,0 +1,80 @@
+"""Mouth shapes of speech that comes piece by piece: what is given out never changes afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...dsp import band_levels
+from ...errors import LipSyncError
+from ...hearing.listening import LIVE, SHAPE_RATE, Windows
+from ...types import SPEECH_RATE
+from .articulation import NEAR, finish, shape_of
+from .articulation_net import BANDS, RATE, start_loudness
+from .ear import COLUMNS, Ear, EarState
+from .streaming import StreamState
+
+WINDOWS = (Windows(past=1.5, step=0.24, future=0.32), Windows(past=1.25, step=0.12, future=0.24), LIVE)
+"""From the longest look-ahead to the shortest: a longer one costs half of the work and hears a little better."""
+REACH = round(NEAR * SHAPE_RATE) + 1
+"""Rows after one that its shape needs (`articulation.finish`)."""
+LOUDNESS = 0.5
+"""Seconds of speech from which its loudness is taken before anything of it is heard."""
+MEMORY = 6.0
+"""Seconds that are remembered, to tell room noise from speech and for frames that are still to be made."""
+FLOOR_KNOWN = 3.0
+"""Seconds from which on the noise of the room is known well enough to veto."""
+SHORTEST = LIVE.look_ahead + REACH / SHAPE_RATE
+"""Seconds of look-ahead at least: 0.49."""
+
+
+class LiveEar:
+    """See `types.Listener`: `heard` gives what `MorphGenerator.hear` does. `look_ahead`: seconds of speech that are known after a moment
+    when its shape is asked for. Raises `LipSyncError` where that is too little."""
+
+    def __init__(self, look_ahead: float, curve_rate: float) -> None:
+        fitting = [windows for windows in WINDOWS if windows.look_ahead + REACH / SHAPE_RATE <= look_ahead + 1e-6]
+        if not fitting:
+            raise LipSyncError(f"A look-ahead of {look_ahead:g} s is too short to hear with: {SHORTEST:g} s are needed.")
+        self.until = 0.0
+        self._ear, self._rate = Ear(windows=fitting[0]), curve_rate
+        self._state: EarState | None = None
+        self._samples = np.zeros(0, np.float32)
+        """Those remembered: from row `_first` of the stream on."""
+        self._raw = np.zeros((0, len(COLUMNS)), np.float32)
+        self._shapes = np.zeros((0, 7), np.float32)
+        self._first, self._ended = 0, False
+
+    def push(self, samples: np.ndarray, *, last: bool = False) -> None:
+        """The next samples (n,) float32 at 16 kHz."""
+        if self._ended:
+            return
+        self._samples = np.concatenate([self._samples, np.asarray(samples, np.float32)])
+        if self._state is None:
+            if len(self._samples) < LOUDNESS * SPEECH_RATE and not last:
+                return
+            self._state = EarState(StreamState(loudness=start_loudness(band_levels(self._samples, BANDS, RATE))))
+            samples = self._samples
+        found, self._state = self._ear.feed(samples, self._state, last=last)
+        self._raw = np.concatenate([self._raw, found])
+        ready = len(self._raw) if last else len(self._raw) - REACH
+        if ready > len(self._shapes):
+            long = len(self._samples) >= FLOOR_KNOWN * SPEECH_RATE
+            shapes = finish(self._raw, band_levels(self._samples, BANDS, RATE) if long else None)
+            self._shapes = np.concatenate([self._shapes, shapes[len(self._shapes):ready]])
+        if last:
+            self._shapes = np.concatenate([self._shapes, np.zeros((1, 7), np.float32)])     # at rest after the end
+        self._ended = last
+        self.until = float("inf") if last else (self._first + len(self._shapes) - 1) / SHAPE_RATE
+        self._forget()
+
+    def _forget(self) -> None:
+        rows = max(0, len(self._shapes) - round(MEMORY * SHAPE_RATE))
+        if rows and not self._ended:
+            self._samples = self._samples[rows * (SPEECH_RATE // round(SHAPE_RATE)):]
+            self._raw, self._shapes, self._first = self._raw[rows:], self._shapes[rows:], self._first + rows
+
+    def heard(self) -> tuple[np.ndarray, float]:
+        """Mouth shapes, float32 (7, m), and the second of the stream that the first one belongs to."""
+        times = np.arange(round(max(len(self._shapes), 2) / SHAPE_RATE * self._rate)) / self._rate
+        shapes = self._shapes if len(self._shapes) else np.zeros((1, 7), np.float32)
+        return shape_of(shapes, times).stack(), self._first / SHAPE_RATE

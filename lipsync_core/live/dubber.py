@@ -1,0 +1,272 @@
+"""Frames and sound go in as they come, dubbed frames come out a fixed look-ahead later.
+
+What `dubbing.dub` knows of a whole clip is known here of the last `HISTORY` seconds and of the look-ahead. Every `HOP` of the stream the
+tracks are worked out anew from that (smoothing, activation, who is chosen, the person's mouth at rest), by the same functions, and the
+frames of the hop are made with them by the same `making.make`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import soxr
+
+from ..analysis import references_of
+from ..casting import Line, cast
+from ..errors import LipSyncError
+from ..faces import FaceRule, Tracker
+from ..making import Part, make
+from ..marks import mark
+from ..media import FrameView, SourceFrame
+from ..options import DubOptions
+from ..passages import bypassed, check_passages
+from ..speaker_file import FrameSpeakers
+from ..types import SPEECH_RATE, Drive, FaceTrack, Hooks, Person, Speech
+from .cast import Choice, Gallery, SpeakerStream
+from .listening import listen
+
+SHORTEST, LONGEST = 0.6, 1.0
+"""Seconds of look-ahead. The shortest is what the ear needs (0.48 s) and a hop; the longest is the reference system's 30 frames."""
+HISTORY, ROWS = 6.0, 240
+"""Seconds, and frames at most, of the past from which tracks are worked out: three of the widths over which a person's own mouth is learned
+(`generators.morph.geometry.SHAPE`)."""
+HOPS = ((0.8, 0.2), (SHORTEST, 0.1))
+"""(look-ahead from which, seconds): how often tracks are worked out."""
+EASE = 1.0
+"""How fast a new strength comes, a second."""
+CHANGES = ("strength", "silence", "face", "offset_ms", "blending", "batch_size")
+"""Options that may change while a stream runs, besides `bypass`."""
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """A frame that comes out."""
+
+    index: int
+    """From 0, in the order in which they went in."""
+    time: Fraction
+    """As it went in, seconds."""
+    frame: av.VideoFrame
+    """In the format in which it went in; the very same frame where nothing was changed."""
+    dubbed: bool
+    """Whether a mouth was changed in it."""
+
+    def rgb(self) -> np.ndarray:
+        """RGB uint8 (h, w, 3), as stored (not rotated)."""
+        return self.frame.to_ndarray(format="rgb24")
+
+
+class LiveDubber:
+    """Dubs a stream. Not for several threads at once, and it has none of its own but those of torch and of decoders.
+
+        live = LiveDubber(strength=1.1)
+        for frame, time in camera:
+            live.push_audio(microphone.read(), 48_000)
+            live.push_frame(frame, time)
+            for out in live.pull():
+                show(out.rgb())
+        show_all(live.flush())
+
+    Options are those of `dub` that don't need a whole clip: generator and its options, restorer, face, speakers come with the frames,
+    strength, silence, offset, face models, smoothing, blending, batch size, bypass (seconds of the stream). `voices`: several people, each
+    with a sound of their own (`push_audio(..., voice=1)`): a rule for each, as `face`; a person in another shot is chosen anew.
+    `lookahead`: seconds, 0.6 to 1; the shorter one hears a little worse. `rotation` as in `media.VideoInfo`, of the frames.
+    Raises `LipSyncError` for options out of range.
+    """
+
+    def __init__(self, options: DubOptions | None = None, *, lookahead: float = LONGEST, voices: Sequence[FaceRule] = (), rotation: int = 0,
+                 hooks: Hooks | None = None, **changes: Any) -> None:
+        from ..dubbing import generator_of
+
+        self.options = replace(options or DubOptions(), **changes)
+        self.options.check()
+        if not SHORTEST <= lookahead <= LONGEST:
+            raise LipSyncError(f"A look-ahead of {lookahead:g} s is out of range: use {SHORTEST:g} to {LONGEST:g}.")
+        if self.options.voices or self.options.speakers is not None:
+            raise LipSyncError("A stream takes no files of voices or speaker data: name who says which sound in voices=(0, 1), and give "
+                               "speaker data with each frame.")
+        self.lookahead, self._rotation, self._hooks = float(lookahead), rotation, hooks or Hooks()
+        self._hop = next(hop for least, hop in HOPS if lookahead >= least)
+        self._generator = generator_of(self.options)
+        self._tracker = Tracker(self.options.faces().create(), smoothing=self.options.smoothing)
+        self._choices = [Choice(rule) for rule in voices or (self.options.face,)]
+        self._voices = bool(voices)
+        # A frame's worth of sound may come with the next frame.
+        self._listeners = [listen(self._generator, self.lookahead - self._hop - 0.02) for _ in self._choices]
+        self._resamplers: list[tuple[int, soxr.ResampleStream] | None] = [None] * len(self._choices)
+        self._ended = [False] * len(self._choices)
+        self._waiting: deque[SourceFrame] = deque()
+        self._count, self._newest = 0, Fraction(-1)
+        self._passages = list(self.options.bypass)
+        self._speakers = SpeakerStream()
+        self._galleries: dict[int, Gallery] = {}
+        self._states: dict[tuple[int, int], Any] = {}
+        self._parts: list[Part] = []
+        self._planned, self._until = -1, Fraction(-1)
+        self._strength: float | None = None
+        self._flushing = False
+
+    # -- in --------------------------------------------------------------------------------------------------------------
+
+    def push_frame(self, frame: av.VideoFrame | np.ndarray, time: float | Fraction, speakers: FrameSpeakers | None = None) -> None:
+        """The next frame: a decoded one, or RGB uint8 (h, w, 3), shown `time` seconds after the stream's beginning (its sound's, too).
+        `speakers`: who is where and speaks in it. Raises `LipSyncError` for a time that is not after the last one."""
+        time = Fraction(time).limit_denominator(1_000_000)
+        if time <= self._newest:
+            raise LipSyncError(f"Frame {self._count} has the time {float(time):g} s, and the one before it {float(self._newest):g} s: give "
+                               "frames in the order in which they are shown.")
+        if not isinstance(frame, av.VideoFrame):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        view = FrameView(frame, self._rotation)
+        self._tracker.feed(self._count, float(time), view)
+        if speakers is not None:
+            self._speakers.put(self._count, speakers)
+        self._waiting.append(SourceFrame(self._count, time, self._count, frame))
+        self._count, self._newest = self._count + 1, time
+
+    def push_audio(self, samples: np.ndarray, rate: int = SPEECH_RATE, voice: int = 0) -> None:
+        """The next samples of a voice: float -1..1, (n,) or (channels, n), at `rate` Hz; the first one is heard at 0 s of the stream.
+        Where nobody speaks, push silence: frames wait for their sound."""
+        samples = np.nan_to_num(np.asarray(samples, np.float32))
+        if samples.ndim > 1:
+            samples = samples.mean(0)
+        if rate != SPEECH_RATE:
+            known = self._resamplers[voice]
+            if known is None or known[0] != rate:
+                known = self._resamplers[voice] = rate, soxr.ResampleStream(rate, SPEECH_RATE, 1, dtype="float32")
+            samples = known[1].resample_chunk(samples)
+        self._listeners[voice].push(samples)
+
+    def end_audio(self, voice: int | None = None) -> None:
+        """A voice (None: every one) has said all: its mouth rests from there on, and frames no longer wait for it."""
+        for number in range(len(self._listeners)) if voice is None else (voice,):
+            if not self._ended[number]:
+                known, rest = self._resamplers[number], np.zeros(0, np.float32)
+                if known is not None:
+                    rest = known[1].resample_chunk(rest, last=True)
+                self._listeners[number].push(rest, last=True)
+                self._ended[number] = True
+
+    def change(self, **changes: Any) -> None:
+        """Other options from here on: strength, silence, face, offset_ms, blending, batch_size, and `bypass=True` or `False`: whether the
+        source's own mouth shows from the next frame on. They come gently. Raises `LipSyncError`."""
+        bypass = changes.pop("bypass", None)
+        unknown = [name for name in changes if name not in CHANGES]
+        if unknown:
+            raise LipSyncError(f"{unknown[0]} can't change while a stream runs: only {', '.join(CHANGES)} and bypass can.")
+        options = replace(self.options, **changes)
+        options.check()
+        self.options = options
+        if "face" in changes and not self._voices:
+            self._choices = [Choice(options.face)]
+        now, running = float(self._newest) + 1e-3, bool(self._passages) and self._passages[-1][1] == float("inf")
+        if bypass and not running:
+            self._passages.append((max(now, 0.0), float("inf")))
+        elif bypass is False and running:
+            begin, _ = self._passages.pop()
+            if now > begin:
+                self._passages.append((begin, now))
+
+    def reset(self) -> None:
+        """The next frame begins a new shot: nobody is followed into it."""
+        self._tracker.cut()
+
+    # -- out -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        """Whether frames are due that wait for their sound only."""
+        return bool(self._waiting) and self._due(self._waiting[0]) and not self._heard(self._until_of(self._waiting[0]))
+
+    def pull(self) -> Iterator[LiveFrame]:
+        """The frames that can be made now, in order; each is made when it is asked for."""
+        while self._waiting:
+            first = self._waiting[0]
+            if not self._due(first):
+                return
+            if first.index > self._planned:
+                if not self._heard(self._until_of(first)):
+                    return
+                self._plan(first)
+            # A network gains by several faces at a time, so that a hop's frames come together.
+            batch = min(self.options.batch_size, self._generator.spec.batch_size)
+            group = []
+            while self._waiting and len(group) < batch and self._waiting[0].index <= self._planned:
+                group.append(self._waiting.popleft())
+            for item, frame, changed in make(group, self._parts, self._generator, self._rotation, self.options.blending):
+                yield LiveFrame(item.index, item.time, frame, changed)
+
+    def flush(self) -> Iterator[LiveFrame]:
+        """All that is left: no more frames and no more sound come."""
+        self.end_audio()
+        self._flushing = True
+        yield from self.pull()
+
+    def _due(self, item: SourceFrame) -> bool:
+        return self._flushing or self._newest - item.time >= Fraction(self.lookahead).limit_denominator(1000)
+
+    def _until_of(self, item: SourceFrame) -> Fraction:
+        """The end of the hop that a frame begins."""
+        return self._until if item.index <= self._planned else item.time + Fraction(self._hop).limit_denominator(1000)
+
+    def _heard(self, until: Fraction) -> bool:
+        late = self.options.offset_ms / 1000
+        return all(listener.until >= float(until) - late for listener in self._listeners)
+
+    def _plan(self, first: SourceFrame) -> None:
+        """Work out who does what in the hop that begins with the frame `first`."""
+        self._until = self._until_of(first)
+        self._planned = max(item.index for item in self._waiting if item.time < self._until)
+        found = self._tracker.tracks()
+        tracks = [track for track, _ in found]
+        albums = {track.track_id: album for track, album in found}
+        assigned = [choice(tracks, self._tracker.shot_starts, first.index) for choice in self._choices]
+        marks = None
+        if self._speakers:
+            everybody = {track.track_id for track in tracks}
+            marks = mark(tracks, self._speakers, set().union(*assigned))
+            assigned = assigned if self._voices else [everybody]
+        lines = [Line(choice.rule, Speech(np.zeros(0, np.float32))) for choice in self._choices]
+        roles = cast(tracks, lines, assigned, marks, lambda sentence: None)
+        drive = Drive(self._eased(), self.options.silence)
+        heard = [listener.heard() for listener in self._listeners]
+        states, self._parts = {}, []
+        for role in roles:
+            track = bypassed(role.track, check_passages(self._passages))
+            if not self._shows(track, first.index):
+                continue
+            gallery = self._galleries.setdefault(track.track_id, Gallery())
+            gallery.offer(references_of(track, albums[track.track_id], self._generator.spec.references))
+            key = track.track_id, role.lines[0]
+            what, begin = heard[role.lines[0]]
+            person = Person(track, gallery.references)
+            states[key] = self._generator.start(person, what, drive, self._hooks, self._states.get(key))
+            self._parts.append(Part(person, states[key], begin + self.options.offset_ms / 1000))
+        self._states = {key: state for key, state in self._states.items() if key[0] in albums} | states
+        self._galleries = {number: gallery for number, gallery in self._galleries.items() if number in albums}
+        self._forget(first)
+
+    def _shows(self, track: FaceTrack, first: int) -> bool:
+        low, high = np.searchsorted(track.frames, [first, self._planned + 1])
+        return bool((track.activation[low:high] > 0).any())
+
+    def _eased(self) -> float:
+        """The strength of this hop."""
+        wanted, most = self.options.strength, EASE * self._hop
+        self._strength = wanted if self._strength is None else self._strength + float(np.clip(wanted - self._strength, -most, most))
+        return self._strength
+
+    def _forget(self, first: SourceFrame) -> None:
+        rate = self._count / max(float(self._newest), 1e-3)
+        before = float(first.time) - min(HISTORY, ROWS / max(rate, 1e-3))
+        self._tracker.forget(before)
+        self._speakers.forget(first.index - ROWS)
+        self._passages = [passage for passage in self._passages if passage[1] > before]
+
+
