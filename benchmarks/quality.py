@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from live import dub_live
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -48,6 +49,7 @@ OWN_KEYS = ("best_correlation", "spoken_correlation", "lag_ms", "width_correlati
 SHIFTED_KEYS = (*KEYS, "opening_drawn", "width_drawn", "opening_chance", "width_chance", "opening_heard", "width_heard")
 FOREIGN_KEYS = ("leak", "leak_truth", "leftover", "sharpness", "seam", "colour", "flicker", "outside_equal")
 PROTOCOLS = {"own": OWN_KEYS, "foreign": FOREIGN_KEYS, "shifted": SHIFTED_KEYS}
+LIVE = "live"
 NOW = "morph"
 """The generator whose articulation says what should be drawn."""
 
@@ -63,13 +65,21 @@ def pausing(speech: Path, target: Path, seconds: float) -> Path:
     return target
 
 
+def made(clip: Path, audio: Path, file: Path, generator: str, options: DubOptions) -> None:
+    """`LIVE` is `morph` in a stream."""
+    if generator == LIVE:
+        dub_live(clip, audio, file, options)
+    else:
+        dub(clip, audio, file, options, generator=generator)
+
+
 def dubbed_rows(clip: Path, audio: Path, protocol: str, work: Path, generators: list[str], seconds: float,
                 landmarks: str) -> list[dict]:
     """A row for each generator: `clip` dubbed with its own sound ('own') or with another ('foreign')."""
     files = []
     for generator in generators:
         files.append(work / f"{clip.stem}_{protocol}_{Path(generator).stem}.mkv")
-        dub(clip, audio, files[-1], DubOptions(generator=generator, duration=seconds, encoding=LOSSLESS))
+        made(clip, audio, files[-1], generator, DubOptions(duration=seconds, encoding=LOSSLESS))
     found = evaluate_several(files, clip, clip if protocol == "own" else None, audio, landmarks)
     return [item.measures for item in found]
 
@@ -85,7 +95,7 @@ def shifted_rows(clip: Path, work: Path, generators: list[str], seconds: float, 
     rows = []
     for generator in generators:
         file = work / f"{clip.stem}_shifted_{Path(generator).stem}.mkv"
-        dub(clip, clip, file, DubOptions(generator=generator, start=half, duration=half, encoding=LOSSLESS))
+        made(clip, clip, file, generator, DubOptions(start=half, duration=half, encoding=LOSSLESS))
         curves = look_at(file, landmarks, "largest", hooks, None, backend, beside=source).curves
         row = shifted(curves, real, source.curves)
         rows.append(row | (asked(curves, real.shifted((row["lag_ms"] or 0) / 1000), source.curves, clip) if generator == NOW else {}))
@@ -110,7 +120,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("media", type=Path)
     parser.add_argument("--landmarks", default="builtin", help="see `python -m lipsync_core evaluate --help`")
-    parser.add_argument("--generators", nargs="+", default=["morph-bands", "morph"], help="built-in ones by name, or checkpoint files")
+    parser.add_argument("--generators", nargs="+", default=["morph-bands", "morph"], 
+                        help="built-in ones by name, checkpoint files, or 'live'")
     parser.add_argument("--clips", nargs="+", default=list(CLIPS), help="names in talking/ without their ending")
     parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))
     parser.add_argument("--seconds", type=float, default=8.0, help="of each clip")

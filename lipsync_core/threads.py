@@ -76,17 +76,23 @@ class Background(Generic[T]):
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not _END:
-            if self._drop or self._error is not None:
-                continue
-            try:
-                self._consume(item)
-            except BaseException as error:  # carried over to the producer, whatever it is
-                self._error = error
+            if not self._drop and self._error is None:
+                try:
+                    self._consume(item)
+                except BaseException as error:  # carried over to the producer, whatever it is
+                    self._error = error
+            self._queue.task_done()
 
     def put(self, item: T) -> None:
         if self._error is not None:
             raise self._error
         self._queue.put(item)
+
+    def join(self) -> None:
+        """Wait until all that was put is done."""
+        self._queue.join()
+        if self._error is not None:
+            raise self._error
 
     def __enter__(self) -> Background[T]:
         self._thread.start()

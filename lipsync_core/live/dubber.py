@@ -7,6 +7,7 @@ frames of the hop are made with them by the same `making.make`.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from ..media import FrameView, SourceFrame
 from ..options import DubOptions
 from ..passages import bypassed, check_passages
 from ..speaker_file import FrameSpeakers
+from ..threads import Background
 from ..types import SPEECH_RATE, Drive, FaceTrack, Hooks, Person, Speech
 from .cast import Choice, Gallery, SpeakerStream
 from .listening import listen
@@ -38,6 +40,8 @@ HISTORY, ROWS = 6.0, 240
 (`generators.morph.geometry.SHAPE`)."""
 HOPS = ((0.8, 0.2), (SHORTEST, 0.1))
 """(look-ahead from which, seconds): how often tracks are worked out."""
+AHEAD = 4
+"""Frames that may wait for the thread that follows faces."""
 EASE = 1.0
 """How fast a new strength comes, a second."""
 CHANGES = ("strength", "silence", "face", "offset_ms", "blending", "batch_size")
@@ -63,7 +67,7 @@ class LiveFrame:
 
 
 class LiveDubber:
-    """Dubs a stream. Not for several threads at once, and it has none of its own but those of torch and of decoders.
+    """Dubs a stream. Not for several threads at once.
 
         live = LiveDubber(strength=1.1)
         for frame, time in camera:
@@ -76,12 +80,13 @@ class LiveDubber:
     Options are those of `dub` that don't need a whole clip: generator and its options, restorer, face, speakers come with the frames,
     strength, silence, offset, face models, smoothing, blending, batch size, bypass (seconds of the stream). `voices`: several people, each
     with a sound of their own (`push_audio(..., voice=1)`): a rule for each, as `face`; a person in another shot is chosen anew.
-    `lookahead`: seconds, 0.6 to 1; the shorter one hears a little worse. `rotation` as in `media.VideoInfo`, of the frames.
-    Raises `LipSyncError` for options out of range.
+    `lookahead`: seconds, 0.6 to 1; the shorter one hears a little worse. `rotation` as in `media.VideoInfo`, of the frames. `threaded`:
+    faces are followed in a thread of its own beside what the caller does, which makes it half as fast again on two cores; use it as a
+    context manager then, or `close` it. Else it has no threads. Raises `LipSyncError` for options out of range.
     """
 
     def __init__(self, options: DubOptions | None = None, *, lookahead: float = LONGEST, voices: Sequence[FaceRule] = (), rotation: int = 0,
-                 hooks: Hooks | None = None, **changes: Any) -> None:
+                 threaded: bool = False, hooks: Hooks | None = None, **changes: Any) -> None:
         from ..dubbing import generator_of
 
         self.options = replace(options or DubOptions(), **changes)
@@ -103,6 +108,10 @@ class LiveDubber:
         self._ended = [False] * len(self._choices)
         self._waiting: deque[SourceFrame] = deque()
         self._count, self._newest = 0, Fraction(-1)
+        self._followed = Fraction(-1)
+        """Time of the newest frame in which faces were followed."""
+        self._following = threading.Lock()
+        self._thread = Background(lambda item: self._follow(*item), AHEAD).__enter__() if threaded else None
         self._passages = list(self.options.bypass)
         self._speakers = SpeakerStream()
         self._galleries: dict[int, Gallery] = {}
@@ -110,7 +119,19 @@ class LiveDubber:
         self._parts: list[Part] = []
         self._planned, self._until = -1, Fraction(-1)
         self._strength: float | None = None
-        self._flushing = False
+        self._flushing = self._cut = False
+
+    def __enter__(self) -> LiveDubber:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.close(kind)
+
+    def close(self, kind: type[BaseException] | None = None) -> None:
+        """Let go of the thread, if there is one; `kind` is the error because of which nobody wants the rest."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.__exit__(kind)
 
     # -- in --------------------------------------------------------------------------------------------------------------
 
@@ -123,12 +144,23 @@ class LiveDubber:
                                "frames in the order in which they are shown.")
         if not isinstance(frame, av.VideoFrame):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-        view = FrameView(frame, self._rotation)
-        self._tracker.feed(self._count, float(time), view)
+        item = SourceFrame(self._count, time, self._count, frame)
+        cut, self._cut = self._cut, False
+        if self._thread is not None:
+            self._thread.put((item, cut))
+        else:
+            self._follow(item, cut)
         if speakers is not None:
             self._speakers.put(self._count, speakers)
-        self._waiting.append(SourceFrame(self._count, time, self._count, frame))
+        self._waiting.append(item)
         self._count, self._newest = self._count + 1, time
+
+    def _follow(self, item: SourceFrame, cut: bool) -> None:
+        with self._following:
+            if cut:
+                self._tracker.cut()
+            self._tracker.feed(item.index, float(item.time), FrameView(item.frame, self._rotation))
+        self._followed = item.time
 
     def push_audio(self, samples: np.ndarray, rate: int = SPEECH_RATE, voice: int = 0) -> None:
         """The next samples of a voice: float -1..1, (n,) or (channels, n), at `rate` Hz; the first one is heard at 0 s of the stream.
@@ -175,7 +207,7 @@ class LiveDubber:
 
     def reset(self) -> None:
         """The next frame begins a new shot: nobody is followed into it."""
-        self._tracker.cut()
+        self._cut = True
 
     # -- out -------------------------------------------------------------------------------------------------------------
 
@@ -205,11 +237,13 @@ class LiveDubber:
     def flush(self) -> Iterator[LiveFrame]:
         """All that is left: no more frames and no more sound come."""
         self.end_audio()
+        if self._thread is not None:
+            self._thread.join()
         self._flushing = True
         yield from self.pull()
 
     def _due(self, item: SourceFrame) -> bool:
-        return self._flushing or self._newest - item.time >= Fraction(self.lookahead).limit_denominator(1000)
+        return self._flushing or self._followed - item.time >= Fraction(self.lookahead).limit_denominator(1000)
 
     def _until_of(self, item: SourceFrame) -> Fraction:
         """The end of the hop that a frame begins."""
@@ -223,10 +257,11 @@ class LiveDubber:
         """Work out who does what in the hop that begins with the frame `first`."""
         self._until = self._until_of(first)
         self._planned = max(item.index for item in self._waiting if item.time < self._until)
-        found = self._tracker.tracks()
+        with self._following:
+            found, shots = self._tracker.tracks(), list(self._tracker.shot_starts)
+            references = {track.track_id: references_of(track, album, self._generator.spec.references) for track, album in found}
         tracks = [track for track, _ in found]
-        albums = {track.track_id: album for track, album in found}
-        assigned = [choice(tracks, self._tracker.shot_starts, first.index) for choice in self._choices]
+        assigned = [choice(tracks, shots, first.index) for choice in self._choices]
         marks = None
         if self._speakers:
             everybody = {track.track_id for track in tracks}
@@ -242,14 +277,14 @@ class LiveDubber:
             if not self._shows(track, first.index):
                 continue
             gallery = self._galleries.setdefault(track.track_id, Gallery())
-            gallery.offer(references_of(track, albums[track.track_id], self._generator.spec.references))
+            gallery.offer(references[track.track_id])
             key = track.track_id, role.lines[0]
             what, begin = heard[role.lines[0]]
             person = Person(track, gallery.references)
             states[key] = self._generator.start(person, what, drive, self._hooks, self._states.get(key))
             self._parts.append(Part(person, states[key], begin + self.options.offset_ms / 1000))
-        self._states = {key: state for key, state in self._states.items() if key[0] in albums} | states
-        self._galleries = {number: gallery for number, gallery in self._galleries.items() if number in albums}
+        self._states = {key: state for key, state in self._states.items() if key[0] in references} | states
+        self._galleries = {number: gallery for number, gallery in self._galleries.items() if number in references}
         self._forget(first)
 
     def _shows(self, track: FaceTrack, first: int) -> bool:
@@ -265,7 +300,8 @@ class LiveDubber:
     def _forget(self, first: SourceFrame) -> None:
         rate = self._count / max(float(self._newest), 1e-3)
         before = float(first.time) - min(HISTORY, ROWS / max(rate, 1e-3))
-        self._tracker.forget(before)
+        with self._following:
+            self._tracker.forget(before)
         self._speakers.forget(first.index - ROWS)
         self._passages = [passage for passage in self._passages if passage[1] > before]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...dsp import band_levels
 from ...errors import LipSyncError
-from ...hearing.listening import LIVE, SHAPE_RATE, Windows
+from ...hearing.listening import LIVE, SHAPE_RATE, Windows, window_of
 from ...types import SPEECH_RATE
 from .articulation import NEAR, finish, shape_of
 from .articulation_net import BANDS, RATE, start_loudness
@@ -42,19 +42,25 @@ class LiveEar:
         """Those remembered: from row `_first` of the stream on."""
         self._raw = np.zeros((0, len(COLUMNS)), np.float32)
         self._shapes = np.zeros((0, 7), np.float32)
-        self._first, self._ended = 0, False
+        self._pending = self._samples
+        """Those that were not heard yet."""
+        self._first, self._count, self._ended = 0, 0, False
 
     def push(self, samples: np.ndarray, *, last: bool = False) -> None:
         """The next samples (n,) float32 at 16 kHz."""
         if self._ended:
             return
-        self._samples = np.concatenate([self._samples, np.asarray(samples, np.float32)])
+        samples = np.asarray(samples, np.float32)
+        self._samples, self._pending = np.concatenate([self._samples, samples]), np.concatenate([self._pending, samples])
+        self._count += len(samples)
+        step = 0 if self._state is None else self._state.step
+        # Networks look back: many small pieces cost many times what one costs, and give nothing before the encoder's window is full.
+        if not last and self._count < max(window_of(step, self._ear.windows)[1], LOUDNESS * SPEECH_RATE):
+            return
         if self._state is None:
-            if len(self._samples) < LOUDNESS * SPEECH_RATE and not last:
-                return
             self._state = EarState(StreamState(loudness=start_loudness(band_levels(self._samples, BANDS, RATE))))
-            samples = self._samples
-        found, self._state = self._ear.feed(samples, self._state, last=last)
+        found, self._state = self._ear.feed(self._pending, self._state, last=last)
+        self._pending = self._pending[:0]
         self._raw = np.concatenate([self._raw, found])
         ready = len(self._raw) if last else len(self._raw) - REACH
         if ready > len(self._shapes):
