@@ -96,8 +96,9 @@ def latency(clip: Path, audio: Path, lookahead: float, threaded: bool) -> None:
             live.push_frame(item.frame, item.time)
             sent = until
             late += [time.perf_counter() - begin - float(out.time) - lookahead for out in live.pull()]
-    sys.stdout.write(f"look-ahead {lookahead:g} s, {HOW[threaded]}: out of {len(late)} frames the median comes {1000 * np.median(late):.0f} ms after it is "
-                     f"due, 99 % within {1000 * np.percentile(late, 99):.0f} ms\n")
+    usual, late_ones = (1000 * float(np.percentile(late, share)) for share in (50, 99))
+    sys.stdout.write(f"look-ahead {lookahead:g} s, {HOW[threaded]}: of {len(late)} frames the median comes {usual:.0f} ms after it is due, "
+                     f"99 % within {late_ones:.0f} ms\n")
 
 
 def memory(clip: Path, audio: Path, minutes: float) -> None:

@@ -120,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("media", type=Path)
     parser.add_argument("--landmarks", default="builtin", help="see `python -m lipsync_core evaluate --help`")
-    parser.add_argument("--generators", nargs="+", default=["morph-bands", "morph"], 
+    parser.add_argument("--generators", nargs="+", default=["morph-bands", "morph"],
                         help="built-in ones by name, checkpoint files, or 'live'")
     parser.add_argument("--clips", nargs="+", default=list(CLIPS), help="names in talking/ without their ending")
     parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))

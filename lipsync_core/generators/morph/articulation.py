@@ -90,7 +90,7 @@ class NetArticulation:
             check()
             found, state = self.ear.feed(samples[first:first + BLOCK], state, last=first + BLOCK >= len(samples))
             parts.append(found)
-        curves = finish(np.concatenate(parts), levels)
+        curves = finish(np.concatenate(parts), speech_activity(levels, RATE))
         return np.concatenate([curves, np.zeros((1, curves.shape[1]), np.float32)])     # at rest after the end
 
 
@@ -100,21 +100,18 @@ def shape_of(curves: np.ndarray, times: np.ndarray) -> MouthShape:
     return MouthShape(*(np.interp(times, grid, curve).astype(np.float32) for curve in curves.T))
 
 
-def finish(raw: np.ndarray, levels: np.ndarray | None = None) -> np.ndarray:
+def finish(raw: np.ndarray, spoken: np.ndarray) -> np.ndarray:
     """What the ear gives (m, len(COLUMNS)) -> columns in the order of `MouthShape`, float32 (m, 7): hedging undone, lips that meet
-    shut, rest where nobody speaks for a while. `levels` (n, BANDS), `RATE` a second, of a recording that is known whole: what is
-    room noise in it is no speech."""
+    shut, rest where nobody speaks for a while. `spoken` (n,), `RATE` a second: `dsp.speech_activity`, for which room noise is no speech."""
     heard = {name: raw[:, i] for i, name in enumerate(COLUMNS)}
     opening = MEAN + heard["read_opening"]
     pressed = np.maximum(_smoothstep(heard["closure"] - HEARD_OPEN * np.clip(opening, 0, 1), *PRESSED),
                          _smoothstep(heard["read_shut"], *TOUCHING))
     tucked = _smoothstep(heard["tuck"], *TUCKED) * (1 - pressed)
     active = largest_nearby(1 - _smoothstep(heard["silence"], *SILENT), round(NEAR * SHAPE_RATE))
-    if levels is not None and len(levels):
-        # `speech_activity` tells room noise from speech better than the networks do; they tell better when lips begin and end, so it
-        # only vetoes.
-        loud = largest_nearby(speech_activity(levels, RATE), round(NEAR * RATE))
-        active *= np.interp(np.arange(len(raw)) / SHAPE_RATE, np.arange(len(loud)) / RATE, loud)
+    # It tells room noise from speech better than the networks do; they tell better when lips begin and end, so it only vetoes.
+    loud = largest_nearby(spoken, round(NEAR * RATE))
+    active *= np.interp(np.arange(len(raw)) / SHAPE_RATE, np.arange(len(loud)) / RATE, loud)
     opening = np.maximum(np.clip(GAIN * (opening - FLOOR), 0, 1.15), ROUND_OPEN * heard["round"])
     opening *= (1 - pressed) * (1 - TUCK_SHUTS * tucked)
     jaw = np.clip(GAIN * (MEAN + _smoothed(heard["read_jaw"]) - FLOOR), 0, 1.15)

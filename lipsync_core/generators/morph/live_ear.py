@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...dsp import band_levels
+from ...dsp import band_levels, speech_activity
 from ...errors import LipSyncError
 from ...hearing.listening import LIVE, SHAPE_RATE, Windows, window_of
 from ...types import SPEECH_RATE
@@ -22,7 +22,9 @@ LOUDNESS = 0.5
 MEMORY = 6.0
 """Seconds that are remembered, to tell room noise from speech and for frames that are still to be made."""
 FLOOR_KNOWN = 3.0
-"""Seconds from which on the noise of the room is known well enough to veto."""
+"""Seconds from which on the noise of the room is known."""
+SILENT = -100.0
+"""dB of a silent room."""
 SHORTEST = LIVE.look_ahead + REACH / SHAPE_RATE
 """Seconds of look-ahead at least: 0.49."""
 
@@ -64,14 +66,19 @@ class LiveEar:
         self._raw = np.concatenate([self._raw, found])
         ready = len(self._raw) if last else len(self._raw) - REACH
         if ready > len(self._shapes):
-            long = len(self._samples) >= FLOOR_KNOWN * SPEECH_RATE
-            shapes = finish(self._raw, band_levels(self._samples, BANDS, RATE) if long else None)
+            shapes = finish(self._raw, self._spoken())
             self._shapes = np.concatenate([self._shapes, shapes[len(self._shapes):ready]])
         if last:
             self._shapes = np.concatenate([self._shapes, np.zeros((1, 7), np.float32)])     # at rest after the end
         self._ended = last
         self.until = float("inf") if last else (self._first + len(self._shapes) - 1) / SHAPE_RATE
         self._forget()
+
+    def _spoken(self) -> np.ndarray:
+        """Who speaks when in what is remembered. Of a stream that has just begun the room is not known: it is taken for a silent one."""
+        levels = band_levels(self._samples, BANDS, RATE)
+        silence = max(0, round(FLOOR_KNOWN * RATE) - len(levels)) if not self._first else 0
+        return speech_activity(np.pad(levels, ((silence, 0), (0, 0)), constant_values=SILENT), RATE)[silence:]
 
     def _forget(self) -> None:
         rows = max(0, len(self._shapes) - round(MEMORY * SHAPE_RATE))

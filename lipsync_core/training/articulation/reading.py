@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from ...audio import load_speech
-from ...dsp import band_levels
+from ...dsp import band_levels, speech_activity
 from ...generators.morph.articulation import finish
 from ...generators.morph.articulation_net import BANDS, RATE, start_loudness
 from ...generators.morph.streaming import Articulator, StreamState
@@ -175,7 +175,7 @@ def scores(item: Taught, read: np.ndarray) -> dict[str, float]:
 
 def drawn(item: Taught, read: np.ndarray) -> dict[str, np.ndarray]:
     """The curves that `evaluate.row_of` measures: mouth shapes as they would be drawn."""
-    shapes = finish(np.concatenate([item.raw, read], 1), item.clip.levels.astype(np.float32))
+    shapes = finish(np.concatenate([item.raw, read], 1), speech_activity(item.clip.levels.astype(np.float32), RATE))
     return {"drawn": shapes[:, 0] * shapes[:, -1], "width": shapes[:, 1]}
 
 
