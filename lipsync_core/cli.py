@@ -16,6 +16,7 @@ from .dub_command import add_parser as add_dub
 from .errors import LipSyncError
 from .evaluation.command import add_parser as add_evaluate
 from .models.command import add_parsers as add_models
+from .service.command import add_parser as add_serve
 from .types import Hooks
 
 UNITS = {"download": "MB", "check": "MB"}
@@ -115,10 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     faces.add_argument("--device", default="cpu", help="torch device of the face models, for example cuda or mps (default cpu)")
     faces.add_argument("--start", type=float, default=0.0, metavar="SEC", help="skip this much of the video")
     faces.add_argument("--duration", type=float, metavar="SEC", help="use only this much of the video")
-    commands = parser.add_subparsers(title="commands", metavar="{dub,analyze,evaluate,models,convert,download,demo}")
+    commands = parser.add_subparsers(title="commands", metavar="{dub,analyze,evaluate,serve,models,convert,download,demo}")
     add_dub(commands, [common, faces])
     add_analyze(commands, [common, faces])
     add_evaluate(commands, common)
+    add_serve(commands, common)
     add_models(commands, common)
     demo = commands.add_parser("demo", parents=[common], help="make a clip of a real face and dub it",
                                description="Make a short clip of a public-domain portrait, dub it with a sentence that ships with "

@@ -102,6 +102,8 @@ def add_parser(commands: argparse._SubParsersAction, parents: list[argparse.Argu
     out.add_argument("--bitrate", help="instead of --crf, for example 8M or 800k")
     out.add_argument("--lossless", action="store_true", help="store the picture bit for bit (H.264, H.265, VP9, FFV1)")
     out.add_argument("--preset", default="", help="the encoder's speed preset, for example veryfast or slow")
+    out.add_argument("--audio-codec", default="", choices=("", "aac", "opus", "mp3", "flac", "alac", "pcm"), help="encode the sound so "
+                     "(default: copy it where the container allows)")
     out.add_argument("--pix-fmt", default="", help="pixel format (default: the source's own)")
     out.add_argument("--encoder-option", action="append", default=[], metavar="KEY=VALUE", help="any option of the encoder")
     dub.add_argument("--overlay", action="store_true", help="draw into the picture what was found and done: frame number, ON or OFF, "
@@ -143,7 +145,8 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     inputs = [file for file in (chosen.video, chosen.audio) if file is not None]
     if chosen.output.is_file() and not chosen.force and not _same(chosen.output, *inputs):
         raise OutputError(f"{chosen.output} exists already: choose another name, or add --force to overwrite it.")
-    encoding = Encoding(chosen.codec, chosen.crf, bitrate, chosen.lossless, chosen.preset, chosen.pix_fmt, options)
+    encoding = Encoding(chosen.codec, chosen.crf, bitrate, chosen.lossless, chosen.preset, chosen.pix_fmt, options,
+                        chosen.audio_codec)
     soundtrack = Soundtrack(chosen.sound, chosen.background, chosen.background_volume, not chosen.background_once, chosen.duck,
                             chosen.keep_original_sound)
     report = dub(chosen.video, chosen.audio, chosen.output, DubOptions(

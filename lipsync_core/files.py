@@ -26,7 +26,9 @@ def write_text(file: Path, text: str) -> None:
 
 
 def own_reader(file: BinaryIO) -> BinaryIO:
-    """What is open for reading, for a second reader, who needs a place of their own in it."""
+    """What is open for reading, for a second reader, who needs a place of their own in it; what gives readers itself (`again`) is asked."""
+    if hasattr(file, "again"):
+        return file.again()
     at = file.tell()
     file.seek(0)
     copy = io.BytesIO(file.read())

@@ -34,6 +34,10 @@ def load_speech(path: Path | str | BinaryIO, *, start: float = 0.0, duration: fl
 def sound_blocks(file: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
     """Any sound file, or the sound of any video, block by block: float32 (n, channels), and the rate. Raises `MediaError`."""
     file, begun = _checked(file), False
+    if not isinstance(file, Path) and not hasattr(file, "seek"):      # libsndfile asks for a file's length first
+        for block, rate in _av_blocks(file):
+            yield _clean(block), rate
+        return
     try:
         for block, rate in _soundfile_blocks(file):
             begun = True
@@ -160,7 +164,7 @@ def _av_blocks(path: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
     from av.error import FFmpegError
 
     try:
-        if not isinstance(path, Path):
+        if not isinstance(path, Path) and hasattr(path, "seek"):
             path.seek(0)
         container = av.open(str(path) if isinstance(path, Path) else path, mode="r", metadata_errors="ignore")
     except (FFmpegError, OSError) as error:

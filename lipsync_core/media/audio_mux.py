@@ -17,6 +17,7 @@ from av.error import FFmpegError
 from ..errors import MediaError, OutputError
 from ..files import own_reader
 from ..types import AudioOriginal, SoundBlocks
+from .encoding import AUDIO_ENCODERS
 from .source import ATTACHED, disposition, open_media
 
 log = logging.getLogger(__name__)
@@ -43,21 +44,21 @@ class AudioTrack:
 
     The sound of `original.start` falls on the first frame. A stream copy keeps the packets' own times (MP4 and MOV then start on
     the sample by their edit list, Matroska on the first whole packet, PCM everywhere on the sample); an encoded track starts and
-    ends on the sample. With `copy=False` nothing is copied; with `delay` (seconds) the sound of a file begins that much after the
-    first frame. Raises `MediaError` (the input), `OutputError` (no encoder).
+    ends on the sample. With `copy=False` nothing is copied, with a `codec` (`Encoding.audio_codec`) nothing else; with `delay` (seconds)
+    the sound of a file begins that much after the first frame. Raises `MediaError` (the input), `OutputError` (no encoder).
     """
 
     def __init__(self, original: AudioOriginal | SoundBlocks, output: av.container.OutputContainer, suffix: str, *,
-                 copy: bool = True, delay: Fraction = Fraction(0)) -> None:
+                 copy: bool = True, delay: Fraction = Fraction(0), codec: str = "") -> None:
         self.copied = False
         """Whether the packets are the input's own."""
-        self._output, self._suffix = output, suffix
+        self._output, self._suffix, self._codec = output, suffix, codec
         self._limit: Fraction | None = None
         self._input: av.container.InputContainer | None = None
         self._pending: tuple[Fraction, list[av.Packet]] | None = None
         if not isinstance(original, AudioOriginal):
             layout = _LAYOUTS[original.channels]
-            self.stream = _encoder(output, suffix, original.sample_rate, layout, "")
+            self.stream = _encoder(output, suffix, original.sample_rate, layout, "", codec=codec)
             frames = (frame for block in original.blocks() for frame in _frames(block, original.sample_rate, layout))
             self._packets: Iterator[tuple[Fraction, list[av.Packet]]] = self._encoded(frames)
             return
@@ -68,7 +69,7 @@ class AudioTrack:
         if original.path is None:
             rate = original.sample_rate
             blocks, layout = _blocks(np.atleast_2d(np.asarray(original.waveform, np.float32)), rate, start)
-            self.stream = _encoder(output, suffix, rate, layout, "")
+            self.stream = _encoder(output, suffix, rate, layout, "", codec=codec)
             self._packets = self._encoded(blocks)
             return
         file = original.path if isinstance(original.path, (str, Path)) else own_reader(original.path)
@@ -89,7 +90,8 @@ class AudioTrack:
         name = _codec_name(context)
         if first is None:
             raise MediaError(f"{self._name} has a sound track that can't be decoded: convert it to WAV.")
-        if copy and name in _COPY.get(self._suffix, ()):
+        wanted = not self._codec or name == self._codec or (self._codec == "pcm" and name in _PCM)
+        if copy and wanted and name in _COPY.get(self._suffix, ()):
             length = Fraction(first.samples, first.sample_rate)
             # Formats with long packets are cut on the sample by encoding them again; PCM packets can simply be sliced.
             if start == 0 or name in _PCM or length < _SHORT:
@@ -100,7 +102,7 @@ class AudioTrack:
                 except ValueError:
                     pass                                    # this build's muxer doesn't take the codec after all
         layout = _LAYOUTS.get(first.layout.nb_channels, "stereo")
-        self.stream = _encoder(self._output, self._suffix, first.sample_rate, layout, name, first.format.bytes > 2)
+        self.stream = _encoder(self._output, self._suffix, first.sample_rate, layout, name, first.format.bytes > 2, self._codec)
         return self._encoded(chain(_silence(self._delay, first.sample_rate, layout), self._decoded(stream, start)))
 
     # -- feeding ---------------------------------------------------------------------------------------------------------
@@ -314,23 +316,27 @@ def _part(frame: av.AudioFrame, begin: int, end: int) -> av.AudioFrame:
 
 
 def _encoder(output: av.container.OutputContainer, suffix: str, rate: int, layout: str, source: str,
-             deep: bool = False) -> av.audio.stream.AudioStream:
-    """An encoder's stream at the given rate and layout, or the nearest rate above that it can do.
+             deep: bool = False, codec: str = "") -> av.audio.stream.AudioStream:
+    """An encoder's stream at the given rate and layout, or the nearest rate above that it can do; of `codec` where one is asked for.
 
     `source` is the codec the sound comes from: FLAC and ALAC stay what they are where the container has them.
     """
     names = _ENCODE.get(suffix, ("flac",))
     if source in ("flac", "alac") and source in _COPY.get(suffix, ()):
         names = (source, *names)
+    if codec:
+        names = (AUDIO_ENCODERS[codec],)
     for name in names:
         if name not in av.codecs_available:
             continue
-        codec = av.Codec(name, "w")
-        rates = sorted(codec.audio_rates or [])
+        encoder = av.Codec(name, "w")
+        rates = sorted(encoder.audio_rates or [])
         if rates and rate not in rates:
             rate = next((r for r in rates if r >= rate), rates[-1])
+        if name == "libmp3lame" and av.AudioLayout(layout).nb_channels > 2:
+            layout = "stereo"
         stream = output.add_stream(name, rate=rate, layout=layout)
-        if name == "aac":
+        if name in ("aac", "libopus", "libmp3lame"):
             # Transparent for speech and music; low sample rates can't carry as many bits.
             stream.bit_rate = min(96_000, 4 * rate) * max(1, stream.codec_context.layout.nb_channels)
         if deep and name == "flac":

@@ -14,6 +14,10 @@ from .source import VideoInfo
 
 ENCODERS = {"h264": "libx264", "h265": "libx265", "hevc": "libx265", "av1": "libsvtav1", "prores": "prores_ks", "ffv1": "ffv1",
             "vp9": "libvpx-vp9"}
+AUDIO_ENCODERS = {"aac": "aac", "opus": "libopus", "mp3": "libmp3lame", "flac": "flac", "alac": "alac", "pcm": "pcm_s16le"}
+_HOLDS = {".mp4": ("aac", "opus", "mp3", "flac", "alac"), ".m4v": ("aac", "opus", "mp3", "flac", "alac"), ".webm": ("opus",),
+          ".mov": ("aac", "mp3", "alac", "pcm"), ".mkv": tuple(AUDIO_ENCODERS), ".avi": ("mp3", "pcm", "aac")}
+"""What of these players of a container play."""
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
@@ -35,6 +39,8 @@ class Encoding:
     """'' = the source's own."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Any further option of the encoder."""
+    audio_codec: str = ""
+    """'aac', 'opus', 'mp3', 'flac', 'alac' or 'pcm'; '' = the sound is copied where the container has it, else encoded well."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,9 @@ def plan(encoding: Encoding, info: VideoInfo, target: Path, warn: Callable[[str]
     if suffix not in CONTAINERS:
         raise OutputError(f"{target.name} has an ending that no video container here uses: choose one of "
                           f"{', '.join(CONTAINERS)}.")
+    if encoding.audio_codec and encoding.audio_codec not in _HOLDS[suffix]:
+        raise OutputError(f"A {suffix} file holds no sound of {encoding.audio_codec!r} that players play: use one of "
+                          f"{', '.join(_HOLDS[suffix])}.")
     encoder = encoding.codec.lower() or ("vp9" if suffix == ".webm" else "h264")
     encoder = ENCODERS.get(encoder, encoder)
     wanted = encoding.pix_fmt or _plain(info.pix_fmt)

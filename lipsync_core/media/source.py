@@ -69,7 +69,7 @@ def open_media(file: Path | str | BinaryIO, what: str = "video") -> av.container
     if isinstance(file, (str, Path)):
         check_file(Path(file), what)
         file = str(Path(file))
-    else:
+    elif hasattr(file, "seek"):                                       # a stream that only goes forward has none
         file.seek(0)
     try:
         # Names and titles in old files are in any encoding; none of them matters here.

@@ -60,10 +60,11 @@ class VideoWriter:
         self._partial = self.target.with_name(f".{self.target.stem}.{uuid.uuid4().hex[:8]}.partial{self.target.suffix}")
         self._rotated = False
         self._last: Fraction | None = None
+        self._audio_codec = encoding.audio_codec
         self._beside: list[AudioTrack | Carried] = []
         """What is muxed as the picture goes on."""
         try:
-            self._container = av.open(str(self._partial), mode="w")
+            self._container = self._open()
         except (FFmpegError, OSError) as error:
             raise OutputError(f"{self.target} can't be written ({_reason(error)}): choose another name or folder.") from error
         try:
@@ -76,14 +77,17 @@ class VideoWriter:
             raise OutputError(f"{self._plan.encoder} can't be set up for {self.target.name} ({_reason(error)}): choose another "
                               f"--codec or container.") from error
 
+    def _open(self) -> av.container.OutputContainer:
+        return av.open(str(self._partial), mode="w")
+
     def _add_beside(self, audio: AudioOriginal | SoundBlocks | None, second: AudioOriginal | None, carry: Origin | None,
                     warn: Callable[[str], None]) -> None:
         suffix = self.target.suffix.lower()
         if audio is not None:
-            self._beside.append(AudioTrack(audio, self._container, suffix))
+            self._beside.append(AudioTrack(audio, self._container, suffix, codec=self._audio_codec))
         if second is not None:
             own, delay = own_sound(second)
-            track = AudioTrack(own, self._container, suffix, delay=delay)
+            track = AudioTrack(own, self._container, suffix, delay=delay, codec=self._audio_codec)
             if self._beside:
                 self._beside[0].label(DUB)
             track.label(ORIGINAL, track.language, default=audio is None)
@@ -146,16 +150,20 @@ class VideoWriter:
                     track.advance(*((float("inf"), end) if isinstance(track, AudioTrack) else (end,)))
                 track.close()
             self._container.close()
-            if self._partial.stat().st_size == 0:
-                raise OSError(0, "nothing was written")
-            if self.info.rotation and not self._rotated:
-                patch_rotation(self._partial, self.info.rotation)
-            with open(self._partial, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(self._partial, self.target)
+            self._land()
         except (FFmpegError, OSError) as error:
             self._discard()
             raise self._failed(error) from error
+
+    def _land(self) -> None:
+        """Put what was written in its place."""
+        if self._partial.stat().st_size == 0:
+            raise OSError(0, "nothing was written")
+        if self.info.rotation and not self._rotated:
+            patch_rotation(self._partial, self.info.rotation)
+        with open(self._partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(self._partial, self.target)
 
     def _discard(self) -> None:
         for track in self._beside:

@@ -1,0 +1,45 @@
+"""A result that is sent on while it is made: a fragmented MP4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+
+from ..types import SoundBlocks
+from .encoding import Encoding
+from .source import VideoInfo
+from .writer import VideoWriter
+
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "1000000"}
+"""A piece at each key frame, and every second (microseconds) at least; `delay_moov` lets the header say where sound and picture begin."""
+
+
+class _Sink:
+    """What FFmpeg writes to: it can't go back."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self._send, self._broken = send, False
+
+    def write(self, data: bytes) -> int:
+        if not self._broken:                                          # a container that is closed afterwards still wants to write its end
+            self._broken = True
+            self._send(bytes(data))
+            self._broken = False
+        return len(data)
+
+
+class PipeWriter(VideoWriter):
+    """As `VideoWriter`, but the file goes piece by piece to `send`, which may raise to stop. A rotation is kept by PyAV 17 and later."""
+
+    def __init__(self, send: Callable[[bytes], None], info: VideoInfo, encoding: Encoding, *, audio: SoundBlocks | None = None,
+                 warn: Callable[[str], None] = lambda sentence: None) -> None:
+        self._sink = _Sink(send)
+        super().__init__(Path("stream.mp4"), info, encoding, audio=audio, warn=warn)
+
+    def _open(self) -> av.container.OutputContainer:
+        return av.open(self._sink, mode="w", format="mp4", options=dict(FRAGMENTS))
+
+    def _land(self) -> None:
+        pass

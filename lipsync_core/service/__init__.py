@@ -1,0 +1,1 @@
+"""NVIDIA's LipSync service, ours: `python -m lipsync_core serve` (docs/service.md)."""
