@@ -85,7 +85,7 @@ class _Ear:
 
 def stream(upload: Upload, wishes: Wishes, options: DubOptions, send: Callable[[bytes], None], hooks: Hooks) -> Done:
     """Work on frames as they come; the result's pieces go out meanwhile."""
-    upload.video.rolling = True
+    upload.video.rolling = upload.video.endless = True
     done = Done("stream")
     layers = [Layer(AudioOriginal(path=upload.audio))]
     if wishes.background:

@@ -66,13 +66,14 @@ class Flow:
 
 
 class Spool:
-    """One file of a request. `rolling` once it is read by a single reader and never again: what was read is deleted."""
+    """One file of a request. `rolling` once it is read by a single reader and never again: what was read is deleted. `endless` where that
+    makes room for more: only what was not read yet counts against the limit."""
 
     def __init__(self, flow: Flow, folder: Path, name: str, limit: int) -> None:
         self._flow, self._folder, self.name, self._limit = flow, folder, name, limit
         self.size = 0
         self.ended = False
-        self.rolling = False
+        self.rolling = self.endless = False
         self._dropped = 0
         """Segments that are deleted."""
         self._passed = 0
@@ -84,7 +85,7 @@ class Spool:
     def write(self, data: bytes) -> None:
         """The next piece. Raises `UploadError` where there is no more room for it."""
         with self._flow.changed:
-            if self.size + len(data) - self._dropped * SEGMENT > self._limit:
+            if self.size + len(data) - self.endless * self._dropped * SEGMENT > self._limit:
                 raise UploadError(f"The {self.name} is larger than the {self._limit} bytes that this server takes.", True)
             at = self.size
         while data:
