@@ -9,8 +9,10 @@ client beside it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 FILE = Path(__file__).with_name("interface.binpb")
 SERVICE, METHOD = "nvidia.ai4m.lipsync.v1.LipSyncService", "Lipsync"
@@ -37,5 +39,15 @@ ServiceInfo = _message("nvidia.ai4m.common.v1.ServiceInfo")
 WRAPPERS = {name: _message(f"google.protobuf.{name}") for name in (
     "BoolValue", "Int32Value", "Int64Value", "UInt32Value", "UInt64Value", "FloatValue", "DoubleValue", "StringValue")}
 """By the end of an `Any`'s type address."""
+
+
+def read_request(data: bytes) -> Any:
+    """A request; an empty one for bytes that are none, which the receiver answers with a sentence."""
+    try:
+        return Request.FromString(data)
+    except DecodeError:
+        return Request()
+
+
 AUDIO_MP3, AUDIO_WAV, AUDIO_OPUS = 1, 2, 3
 EXTEND_SILENCE, EXTEND_FORWARD, EXTEND_REVERSE = 1, 1, 2

@@ -42,7 +42,7 @@ class Server:
             ThreadPoolExecutor(settings.streams + settings.queue + SPARE, thread_name_prefix="grpc"),
             options=(("grpc.max_receive_message_length", settings.max_message), ("grpc.max_send_message_length", settings.max_message),
                      ("grpc.so_reuseport", 0), *PINGS))
-        method = grpc.stream_stream_rpc_method_handler(self._method, request_deserializer=messages.Request.FromString,
+        method = grpc.stream_stream_rpc_method_handler(self._method, request_deserializer=messages.read_request,
                                                        response_serializer=messages.Response.SerializeToString)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(messages.SERVICE, {messages.METHOD: method}),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

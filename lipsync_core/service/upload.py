@@ -73,7 +73,7 @@ class Upload:
             if data.per_frame_speaker_infos:
                 self._take_speakers(data.per_frame_speaker_infos)
         else:
-            raise UploadError("The client sent an empty message: it must hold a config or input.")
+            raise UploadError("The client sent a message that holds neither a config nor input: is it of this interface's version?")
 
     def _take_speakers(self, entries: Any) -> None:
         with self.flow.changed:
