@@ -225,6 +225,9 @@ class Listener(Protocol):
     def push(self, samples: np.ndarray, *, last: bool = False) -> None:
         """The next samples (n,) float32 at 16 kHz."""
 
+    def forget(self, before: float) -> None:
+        """Nothing before that second of the stream will be asked for."""
+
     def heard(self) -> tuple[Any, float]:
         """What the generator's `hear` would give of what is remembered, and the second of the stream at which that begins."""
 

@@ -186,8 +186,8 @@ class LiveDubber:
                 self._ended[number] = True
 
     def change(self, **changes: Any) -> None:
-        """Other options from here on: strength, silence, face, offset_ms, blending, batch_size, and `bypass=True` or `False`: whether the
-        source's own mouth shows from the next frame on. They come gently. Raises `LipSyncError`."""
+        """Other options for all frames that are not made yet: strength (it comes gently), silence, face, offset_ms, blending, batch_size.
+        And `bypass=True` or `False`: whether the source's own mouth shows from the next frame that is pushed on. Raises `LipSyncError`."""
         bypass = changes.pop("bypass", None)
         unknown = [name for name in changes if name not in CHANGES]
         if unknown:
@@ -302,6 +302,8 @@ class LiveDubber:
         before = float(first.time) - min(HISTORY, ROWS / max(rate, 1e-3))
         with self._following:
             self._tracker.forget(before)
+        for listener in self._listeners:
+            listener.forget(float(first.time) - self.options.offset_ms / 1000 - 0.5)
         self._speakers.forget(first.index - ROWS)
         self._passages = [passage for passage in self._passages if passage[1] > before]
 

@@ -30,11 +30,13 @@ class WindowListener:
 
     def push(self, samples: np.ndarray, *, last: bool = False) -> None:
         self._samples = np.concatenate([self._samples, np.asarray(samples, np.float32)])
-        spare = len(self._samples) - round((PAST + 2 * FUTURE + 1.0) * SPEECH_RATE)
-        if spare > SPEECH_RATE and not last:
-            self._samples, self._first = self._samples[spare:], self._first + spare
         end = self._first + len(self._samples)
         self.until = float("inf") if last else max(0.0, end / SPEECH_RATE - FUTURE)
+
+    def forget(self, before: float) -> None:
+        spare = round((before - PAST) * SPEECH_RATE) - self._first
+        if spare > 0:
+            self._samples, self._first = self._samples[spare:], self._first + spare
 
     def heard(self) -> tuple[Any, float]:
         end = self._first + len(self._samples)

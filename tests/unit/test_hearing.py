@@ -10,10 +10,13 @@ import torch
 
 from lipsync_core.audio import load_speech
 from lipsync_core.demo import SPEECH
+from lipsync_core.errors import LipSyncError
 from lipsync_core.evaluation.curves import Curves
 from lipsync_core.evaluation.witness import expected, heard_sync
 from lipsync_core.generators.morph.articulation import NetArticulation
 from lipsync_core.generators.morph.ear import COLUMNS, Ear, EarState
+from lipsync_core.generators.morph.generator import CURVE_RATE
+from lipsync_core.generators.morph.live_ear import LiveEar
 from lipsync_core.hearing.encoder import HOP, SpeechEncoder, rows_of, samples_for
 from lipsync_core.hearing.listening import LIVE, WHOLE, heard, load_encoder, window_of
 
@@ -117,3 +120,48 @@ def test_the_listener_knows_a_mouth_that_follows_the_sound_from_one_that_does_no
     other, _ = heard_sync(mouth(0.2 * shape.opening[::-1]), sound)
     assert other < follows - 0.2
     assert heard_sync(mouth(np.zeros(len(times))), sound) == (0.0, None)
+
+
+def lived(sentence: np.ndarray, size: int, look_ahead: float = 0.78) -> np.ndarray:
+    """Mouth shapes of a stream in pieces of `size`, as they were when they were first complete: (n, 7), `CURVE_RATE` a second."""
+    ear, rows, known = LiveEar(look_ahead, CURVE_RATE), [], 0.0
+    for first in range(0, len(sentence), size):
+        last = first + size >= len(sentence)
+        ear.push(sentence[first:first + size], last=last)
+        until = min(ear.until, len(sentence) / 16_000)
+        heard, begin = ear.heard()
+        low, high = (round((second - begin) * CURVE_RATE) for second in (known, until))
+        rows.append(heard[:, low:high].T)
+        known = max(known, until)
+    return np.concatenate(rows)
+
+
+def test_a_stream_s_mouth_is_nearly_that_of_the_recording(sentence: np.ndarray) -> None:
+    live, whole = lived(sentence, 640), NetArticulation()(sentence, np.arange(0, len(sentence) / 16_000 - 0.05, 0.01)).stack().T
+    count = min(len(live), len(whole))
+    for column, least in ((0, 0.9), (1, 0.85)):
+        assert np.corrcoef(live[50:count, column], whole[50:count, column])[0, 1] > least
+    assert np.abs(live[50:count, 6] - whole[50:count, 6]).mean() < 0.1
+
+
+def test_pieces_of_any_size_give_the_same_stream(sentence: np.ndarray) -> None:
+    small, large = lived(sentence[:48_000], 320), lived(sentence[:48_000], 16_000)
+    count = min(len(small), len(large))
+    assert count > 280 and np.abs(small[60:count] - large[60:count]).max() < 0.05
+
+
+@pytest.mark.parametrize("look_ahead", [0.78, 0.58, 0.48])
+def test_a_live_ear_is_as_quick_as_it_says(sentence: np.ndarray, look_ahead: float) -> None:
+    ear = LiveEar(look_ahead, CURVE_RATE)
+    for first in range(0, 64_000, 320):
+        ear.push(sentence[first:first + 320])
+        known = (first + 320) / 16_000
+        assert known < 1.2 or known - ear.until <= look_ahead + 0.24 + 1e-6
+    with pytest.raises(LipSyncError, match="look-ahead"):
+        LiveEar(0.3, CURVE_RATE)
+
+
+def test_silence_at_the_beginning_of_a_stream_is_rest(sentence: np.ndarray) -> None:
+    quiet = np.random.default_rng(0).normal(0, 1e-3, 24_000).astype(np.float32)
+    live = lived(np.concatenate([quiet, sentence]), 640)
+    assert live[:110, 6].max() < 0.05 and live[170:250, 6].max() > 0.9

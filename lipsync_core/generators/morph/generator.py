@@ -65,9 +65,7 @@ class MorphGenerator:
     def start(self, person: Person, heard: np.ndarray, drive: Drive, hooks: Hooks | None = None,
               before: MorphState | None = None) -> MorphState:
         track = person.track
-        mouth = study_person(track.landmarks, track.times, track.frames)
-        if before is not None:
-            mouth = mouth.near(before.mouth)
+        mouth = study_person(track.landmarks, track.times, track.frames, None if before is None else before.mouth)
         kept = before is not None and before.references is person.references
         reference = before.reference if kept else _best_reference(person, mouth)
         return MorphState(mouth, heard, reference, drive, person.references)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -49,6 +49,9 @@ DEFAULT_RANGE = 0.17
 RANGE_LIMITS = (0.12, 0.24)
 STEP = 0.003
 """Canonical units by which a person's figures change at most from one look at a stream to the next, a fifth of a second later."""
+LOOKS = 50
+"""Looks at a stream over which the shape of a person's nose and eyes is averaged: ten seconds, more than a stream remembers at once. A head
+that is turned for some seconds else changes the unit that lips are measured in."""
 MOST_CLOSING = 0.32
 """By how much an opening may be closed, beyond the widest of speech: a shout stays partly open, since lips stretched over a whole
 open mouth are no lips."""
@@ -106,24 +109,25 @@ class PersonMouth:
     range: float
     """The opening that `MouthShape.opening` = 1 stands for, canonical units."""
 
-    def near(self, before: PersonMouth) -> PersonMouth:
-        """The same with single figures at most `STEP` from those that were known a moment ago: in a stream they must not jump."""
-        closed, widest = (old + float(np.clip(new - old, -STEP, STEP)) for new, old in ((self.closed_gap, before.closed_gap),
-                                                                                       (self.range, before.range)))
-        return replace(self, closed_gap=closed, range=widest)
+    looks: int = 1
+    """How often the person was studied, in a stream."""
 
 
-def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray) -> PersonMouth:
-    """Learn a person's neutral mouth and range from a track: landmarks (n, 68, 2), times (n,) s, frames (n,)."""
+def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray, before: PersonMouth | None = None) -> PersonMouth:
+    """Learn a person's neutral mouth and range from a track: landmarks (n, 68, 2), times (n,) s, frames (n,). In a stream `before` is what
+    was known a moment ago, of which what is the person's own changes slowly."""
     times = np.asarray(times, float)
-    stable = canonical_stable(landmarks)
+    stable, looks = canonical_stable(landmarks), 1
+    if before is not None:
+        looks = min(before.looks + 1, LOOKS)
+        stable = before.stable + (stable - before.stable) / looks
     points = to_complex(landmarks)
     a, b = fit_similarity(stable, points[:, STABLE])
     face = (points[:, MOUTH] - b[:, None]) / a[:, None]
     lips, chin = face[:, :20], face[:, 20:]
     gap = inner_gap(lips)
     low = float(np.quantile(gap[:, 2], 0.05))
-    closed_gap = low if low < 0.03 else 0.0
+    closed_gap = _near(low if low < 0.03 else 0.0, None if before is None else before.closed_gap)
     effective = np.maximum(gap - closed_gap, 0.0)
     closed = close_lips(lips, effective)
     # What a turning head does to a mouth is what it does to a mean face's; taken out, only the person's own is left.
@@ -138,8 +142,13 @@ def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray) -
     relaxed = RELAXED * np.abs(mean_lips[:, 6] - mean_lips[:, 0])
     spread = np.clip(np.abs(base[:, 6] - base[:, 0]) / relaxed - 1, 0, MOST_SPREAD)
     seen = float(np.quantile(effective[:, 2], 0.97))
-    widest = float(np.clip(max(seen, DEFAULT_RANGE), *RANGE_LIMITS))
-    return PersonMouth(stable, base, chin[:, 0].imag, spread, closed_gap, widest)
+    widest = _near(float(np.clip(max(seen, DEFAULT_RANGE), *RANGE_LIMITS)), None if before is None else before.range)
+    return PersonMouth(stable, base, chin[:, 0].imag, spread, closed_gap, widest, looks)
+
+
+def _near(value: float, before: float | None) -> float:
+    """`value`, or `STEP` towards it from what was known."""
+    return value if before is None else before + float(np.clip(value - before, -STEP, STEP))
 
 
 def _seam(lips: np.ndarray) -> np.ndarray:

@@ -15,18 +15,20 @@ from .streaming import StreamState
 
 WINDOWS = (Windows(past=1.5, step=0.24, future=0.32), Windows(past=1.25, step=0.12, future=0.24), LIVE)
 """From the longest look-ahead to the shortest: a longer one costs half of the work and hears a little better."""
-REACH = round(NEAR * SHAPE_RATE) + 1
+REACH = round(NEAR * SHAPE_RATE)
 """Rows after one that its shape needs (`articulation.finish`)."""
 LOUDNESS = 0.5
 """Seconds of speech from which its loudness is taken before anything of it is heard."""
+SAMPLES = round(SPEECH_RATE / SHAPE_RATE)
+"""Of a row."""
 MEMORY = 6.0
-"""Seconds that are remembered, to tell room noise from speech and for frames that are still to be made."""
+"""Seconds from which room noise is told from speech."""
 FLOOR_KNOWN = 3.0
 """Seconds from which on the noise of the room is known."""
-SILENT = -100.0
-"""dB of a silent room."""
+LOUDEST_ROOM = -40.0
+"""dB of `band_levels` that no room's own noise is taken to reach."""
 SHORTEST = LIVE.look_ahead + REACH / SHAPE_RATE
-"""Seconds of look-ahead at least: 0.49."""
+"""Seconds of look-ahead at least: 0.48."""
 
 
 class LiveEar:
@@ -66,24 +68,28 @@ class LiveEar:
         self._raw = np.concatenate([self._raw, found])
         ready = len(self._raw) if last else len(self._raw) - REACH
         if ready > len(self._shapes):
-            shapes = finish(self._raw, self._spoken())
-            self._shapes = np.concatenate([self._shapes, shapes[len(self._shapes):ready]])
+            known = len(self._shapes)
+            first = max(0, known - round(MEMORY * SHAPE_RATE))
+            shapes = finish(self._raw[first:], self._spoken(first))
+            self._shapes = np.concatenate([self._shapes, shapes[known - first:ready - first]])
         if last:
             self._shapes = np.concatenate([self._shapes, np.zeros((1, 7), np.float32)])     # at rest after the end
         self._ended = last
         self.until = float("inf") if last else (self._first + len(self._shapes) - 1) / SHAPE_RATE
-        self._forget()
 
-    def _spoken(self) -> np.ndarray:
-        """Who speaks when in what is remembered. Of a stream that has just begun the room is not known: it is taken for a silent one."""
-        levels = band_levels(self._samples, BANDS, RATE)
-        silence = max(0, round(FLOOR_KNOWN * RATE) - len(levels)) if not self._first else 0
-        return speech_activity(np.pad(levels, ((silence, 0), (0, 0)), constant_values=SILENT), RATE)[silence:]
+    def _spoken(self, first: int) -> np.ndarray:
+        """Who speaks when from that row on. Of a stream that has just begun the room is not known: it is taken to be as loud as the
+        quietest moment so far."""
+        levels = band_levels(self._samples[first * SAMPLES:], BANDS, RATE)
+        before = max(0, round(FLOOR_KNOWN * RATE) - len(levels))
+        room = min(float(np.log10((10 ** (levels / 10)).mean(1)).min()) * 10, LOUDEST_ROOM)
+        return speech_activity(np.pad(levels, ((before, 0), (0, 0)), constant_values=room), RATE)[before:]
 
-    def _forget(self) -> None:
-        rows = max(0, len(self._shapes) - round(MEMORY * SHAPE_RATE))
-        if rows and not self._ended:
-            self._samples = self._samples[rows * (SPEECH_RATE // round(SHAPE_RATE)):]
+    def forget(self, before: float) -> None:
+        """Let go of what was heard before that second, but for what is still needed to hear on."""
+        rows = min(int(before * SHAPE_RATE) - self._first, len(self._shapes) - round(MEMORY * SHAPE_RATE))
+        if rows > 0 and not self._ended:
+            self._samples = self._samples[rows * SAMPLES:]
             self._raw, self._shapes, self._first = self._raw[rows:], self._shapes[rows:], self._first + rows
 
     def heard(self) -> tuple[np.ndarray, float]:
