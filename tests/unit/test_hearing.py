@@ -162,6 +162,6 @@ def test_a_live_ear_is_as_quick_as_it_says(sentence: np.ndarray, look_ahead: flo
 
 
 def test_silence_at_the_beginning_of_a_stream_is_rest(sentence: np.ndarray) -> None:
-    quiet = np.random.default_rng(0).normal(0, 1e-3, 24_000).astype(np.float32)
+    quiet = np.random.default_rng(0).normal(0, 3e-4, 24_000).astype(np.float32)
     live = lived(np.concatenate([quiet, sentence]), 640)
     assert live[:110, 6].max() < 0.05 and live[170:250, 6].max() > 0.9

@@ -25,6 +25,8 @@ MEMORY = 6.0
 """Seconds from which room noise is told from speech."""
 FLOOR_KNOWN = 3.0
 """Seconds from which on the noise of the room is known."""
+MOMENT = 10
+"""Levels, a tenth of a second, of which the quietest tells how loud the room is."""
 LOUDEST_ROOM = -40.0
 """dB of `band_levels` that no room's own noise is taken to reach."""
 SHORTEST = LIVE.look_ahead + REACH / SHAPE_RATE
@@ -82,7 +84,9 @@ class LiveEar:
         quietest moment so far."""
         levels = band_levels(self._samples[first * SAMPLES:], BANDS, RATE)
         before = max(0, round(FLOOR_KNOWN * RATE) - len(levels))
-        room = min(float(np.log10((10 ** (levels / 10)).mean(1)).min()) * 10, LOUDEST_ROOM)
+        power = (10 ** (levels / 10)).mean(1)
+        quietest = np.convolve(power, np.full(MOMENT, 1 / MOMENT), mode="valid").min() if len(power) >= MOMENT else power.mean()
+        room = min(10 * float(np.log10(quietest)), LOUDEST_ROOM)
         return speech_activity(np.pad(levels, ((before, 0), (0, 0)), constant_values=room), RATE)[before:]
 
     def forget(self, before: float) -> None:
