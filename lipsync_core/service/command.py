@@ -13,7 +13,7 @@ from ..errors import LipSyncError
 from ..types import Hooks
 from .settings import ServiceSettings
 
-NEEDS = "The service needs more packages: pip install -r requirements-service.txt"
+NEEDS = "The service needs more packages: pip install grpcio grpcio-health-checking protobuf prometheus-client"
 
 
 def add_parser(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
@@ -57,6 +57,8 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     except ImportError as error:
         raise LipSyncError(f"{NEEDS} ({error.name or error} is missing).") from error
     logging.getLogger("lipsync_core").setLevel(logging.DEBUG if chosen.debug else logging.WARNING if chosen.quiet else logging.INFO)
+    if not chosen.debug:
+        logging.getLogger("lipsync_core.dubbing").setLevel(logging.WARNING)     # a request's own line says the same
     for handler in logging.getLogger().handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     end = threading.Event()

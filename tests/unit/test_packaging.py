@@ -26,6 +26,19 @@ def test_dependencies_are_said_twice_and_alike() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9-]+>=[0-9.]+", line) for line in lines)
 
 
+def test_the_service_s_dependencies_are_said_twice_and_alike() -> None:
+    lines = (ROOT / "requirements-service.txt").read_text(encoding="utf-8").split("\n")[1:-1]
+    listed = re.search(r"^optional-dependencies.service = \[\n(.*?)^\]", section("project"), re.M | re.S)[1]
+    assert re.findall(r'"(.+)"', listed) == lines
+
+
+def test_the_dockerfile_has_nothing_that_its_linter_minds() -> None:
+    linter = Path(sys.executable).with_name("hadolint.exe" if sys.platform == "win32" else "hadolint")
+    if not linter.exists():
+        pytest.skip("hadolint is not installed here: the Dockerfile was not linted")
+    subprocess.run([str(linter), str(ROOT / "Dockerfile")], check=True)
+
+
 def test_the_registry_finds_what_it_wants() -> None:
     project, comfy = section("project"), section("tool.comfy")
     name = re.search(r'^name = "(.+)"', project, re.M)[1]
@@ -46,7 +59,7 @@ def test_the_archive_has_the_nodes_and_not_the_tests() -> None:
             "web/docs/OpenLipSyncDubVideo.md", "locales/en/nodeDefs.json", "workflows/quick_dub.json",
             "NOTICE", "LICENSES/Moonshine-MIT.txt", "lipsync_core/weights/articulation.safetensors",
             "lipsync_core/weights/speech_encoder.safetensors"} <= kept
-    assert not [file for file in kept if file.startswith(("tests/", "benchmarks/", ".ci/"))]
+    assert not [file for file in kept if file.startswith(("tests/", "benchmarks/", "examples/", ".ci/", "Docker"))]
 
 
 def test_the_pack_can_be_imported_without_a_host_and_costs_nothing() -> None:
