@@ -1,8 +1,9 @@
 """The service under load and abuse, all on the loopback address: prints what each trial found, and fails where a promise is broken.
 
-    python benchmarks/serving.py [--trials together jobs vanish malformed] [--jobs 100] [--vanish 200] [--malformed 1000] [--seed 1]
+    python benchmarks/serving.py [--trials together long jobs vanish malformed] [--jobs 100] [--vanish 200] [--malformed 1000] [--seed 1]
 
 together: four requests at once; all must finish, in times within 20 % of each other, in no more memory than four alone.
+long: one stream of three minutes; memory must stay what it was after the first half minute.
 jobs: one after another; memory and open files must be as after the first few.
 vanish: clients that hang up at random moments. malformed: random bytes, wrong order, huge sizes, broken files, data before the config.
 After each, the server must be ready, dub a clip, and have left nothing behind.
@@ -136,6 +137,27 @@ def together(api: Any, folder: Path) -> bool:
                          f"{alone:.1f} s), {100 * unfair:.0f} % apart; memory above the idle server's {idle:.0f} MiB: one {one:.0f} MiB, "
                          f"four {four:.0f} MiB ({four / one:.2f} times)\n")
         return len(spans) == 4 and unfair < 0.2 and four <= 4 * one and server.is_well()
+    finally:
+        server.close()
+
+
+def long(api: Any, folder: Path) -> bool:
+    seconds = 180
+    inputs = Inputs(folder, seconds, (480, 270))
+    server = Running(folder)
+    try:
+        figures: list[tuple[float, float]] = []
+        got, begun = 0, time.perf_counter()
+        with grpc.insecure_channel(server.address) as channel:
+            stream = client.requests(api, api.pb.LipsyncConfig(input_audio_codec=2), inputs.front, inputs.speech)
+            for answer in client.call(api, channel, stream):
+                got += len(answer.video_file_data)
+                figures.append((time.perf_counter() - begun, server.memory))
+        whole = figures[-1][0]
+        early, late = ([size for at, size in figures if low <= at / whole < high] for low, high in ((0.15, 0.3), (0.8, 1.0)))
+        sys.stdout.write(f"long: {seconds} s of video in {whole:.0f} s, {got / 2**20:.1f} MiB; memory {np.median(early):.0f} MiB after a fifth, "
+                         f"{np.median(late):.0f} at the end\n")
+        return np.median(late) < 1.1 * np.median(early) and server.is_well()
     finally:
         server.close()
 
@@ -286,7 +308,7 @@ BAD: dict[str, Callable[[Any, Inputs, random.Random], Any]] = {
 
 
 def main() -> None:
-    trials = ("together", "jobs", "vanish", "malformed")
+    trials = ("together", "long", "jobs", "vanish", "malformed")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", nargs="+", default=list(trials), choices=trials)
     parser.add_argument("--jobs", type=int, default=100)
@@ -299,7 +321,7 @@ def main() -> None:
         work = Path(folder)
         (work / "generated").mkdir()
         api, rng = client.generate(work / "generated"), random.Random(chosen.seed)
-        run = {"together": lambda: together(api, work), "jobs": lambda: jobs(api, work, chosen.jobs),
+        run = {"together": lambda: together(api, work), "long": lambda: long(api, work), "jobs": lambda: jobs(api, work, chosen.jobs),
                "vanish": lambda: vanish(api, work, chosen.vanish, rng), "malformed": lambda: malformed(api, work, chosen.malformed, rng)}
         for trial in chosen.trials:
             kept = run[trial]()

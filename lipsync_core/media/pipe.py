@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 
+from ..errors import OutputError
 from ..types import SoundBlocks
 from .encoding import Encoding
 from .source import VideoInfo
@@ -31,12 +32,16 @@ class _Sink:
 
 
 class PipeWriter(VideoWriter):
-    """As `VideoWriter`, but the file goes piece by piece to `send`, which may raise to stop. A rotation is kept by PyAV 17 and later."""
+    """As `VideoWriter`, but the file goes piece by piece to `send`, which may raise to stop. Raises `OutputError`, also
+    for a rotated picture where PyAV is older than 17."""
 
     def __init__(self, send: Callable[[bytes], None], info: VideoInfo, encoding: Encoding, *, audio: SoundBlocks | None = None,
                  warn: Callable[[str], None] = lambda sentence: None) -> None:
         self._sink = _Sink(send)
         super().__init__(Path("stream.mp4"), info, encoding, audio=audio, warn=warn)
+        if info.rotation and not self._rotated:
+            self._discard()
+            raise OutputError("A rotated video can't be streamed with this PyAV: install PyAV 17 or later (pip install -U av).")
 
     def _open(self) -> av.container.OutputContainer:
         return av.open(self._sink, mode="w", format="mp4", options=dict(FRAGMENTS))
