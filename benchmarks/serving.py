@@ -155,8 +155,8 @@ def long(api: Any, folder: Path) -> bool:
                 figures.append((time.perf_counter() - begun, server.memory))
         whole = figures[-1][0]
         early, late = ([size for at, size in figures if low <= at / whole < high] for low, high in ((0.15, 0.3), (0.8, 1.0)))
-        sys.stdout.write(f"long: {seconds} s of video in {whole:.0f} s, {got / 2**20:.1f} MiB; memory {np.median(early):.0f} MiB after a fifth, "
-                         f"{np.median(late):.0f} at the end\n")
+        sys.stdout.write(f"long: {seconds} s of video in {whole:.0f} s, {got / 2**20:.1f} MiB; memory {np.median(early):.0f} MiB after a "
+                         f"fifth, {np.median(late):.0f} at the end\n")
         return np.median(late) < 1.1 * np.median(early) and server.is_well()
     finally:
         server.close()

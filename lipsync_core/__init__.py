@@ -9,17 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["DubOptions", "DubReport", "Encoding", "Hooks", "LipSyncError", "Soundtrack", "Voice", "dub"]
+__all__ = ["DubOptions", "DubReport", "Encoding", "Hooks", "LipSyncError", "LiveDubber", "Soundtrack", "Voice", "dub"]
 
 if TYPE_CHECKING:
     from .dubbing import DubReport, dub
     from .errors import LipSyncError
+    from .live import LiveDubber
     from .media import Encoding
     from .options import DubOptions, Soundtrack, Voice
     from .types import Hooks
 
 _HOMES = {"dub": "dubbing", "DubOptions": "options", "DubReport": "dubbing", "Soundtrack": "options", "Voice": "options",
-          "Encoding": "media", "Hooks": "types", "LipSyncError": "errors"}
+          "Encoding": "media", "Hooks": "types", "LipSyncError": "errors", "LiveDubber": "live"}
 
 
 def __getattr__(name: str) -> Any:

@@ -52,10 +52,16 @@ def rgb(frames: Sequence[LiveFrame]) -> np.ndarray:
     return np.stack([frame.rgb() for frame in frames]).astype(np.float32)
 
 
-def test_a_stream_gives_nearly_the_pictures_of_the_file(clip: Path, speech: np.ndarray, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def usual(clip: Path, speech: np.ndarray) -> list[LiveFrame]:
+    """The clip with the usual options."""
+    return lived(LiveDubber(), clip, speech)
+
+
+def test_a_stream_gives_nearly_the_pictures_of_the_file(clip: Path, speech: np.ndarray, usual: list[LiveFrame], tmp_path: Path) -> None:
     """After its first second, in which a stream does not know the person yet; all frames, in order, with their times."""
     dub(clip, speech_from_samples(speech, 16_000), tmp_path / "dub.mp4", encoding=Encoding(lossless=True, preset="ultrafast"))
-    out = lived(LiveDubber(), clip, speech)
+    out = usual
     assert [frame.index for frame in out] == list(range(75)) and [frame.time for frame in out] == [Fraction(i, RATE) for i in range(75)]
     assert sum(frame.dubbed for frame in out) == 75
     source, file, live = pictures(clip), pictures(tmp_path / "dub.mp4"), rgb(out)
@@ -86,10 +92,10 @@ def test_frames_wait_for_their_sound_and_end_without_it(clip: Path, speech: np.n
     assert len(some) + sum(1 for _ in live.pull()) + sum(1 for _ in live.flush()) == 75
 
 
-def test_a_thread_of_its_own_changes_nothing(clip: Path, speech: np.ndarray) -> None:
+def test_a_thread_of_its_own_changes_nothing(clip: Path, speech: np.ndarray, usual: list[LiveFrame]) -> None:
     with LiveDubber(threaded=True) as live:
         threaded = lived(live, clip, speech)
-    assert np.abs(rgb(threaded) - rgb(lived(LiveDubber(), clip, speech))).mean() < 0.05
+    assert np.abs(rgb(threaded) - rgb(usual)).mean() < 0.05
 
 
 def test_bypass_shows_the_source_and_comes_gently(clip: Path, speech: np.ndarray) -> None:
