@@ -314,6 +314,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--vanish", type=int, default=200)
     parser.add_argument("--malformed", type=int, default=1000)
+    parser.add_argument("--log", type=Path, help="keep the server's log")
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     well = True
@@ -328,8 +329,11 @@ def main() -> None:
             sys.stdout.write(f"{trial}: {'kept' if kept else 'BROKEN'}\n")
             sys.stdout.flush()
             well = well and kept
-        failed = [line for line in (work / "log").read_text(encoding="utf-8").splitlines() if "Traceback" in line or "ERROR" in line]
-        sys.stdout.write(f"lines of errors in the server's log: {len(failed)}\n" + "".join(f"  {line}\n" for line in failed[:5]))
+        log = (work / "log").read_text(encoding="utf-8")
+        failed = re.findall(r"^(?:.* ERROR .*|(?!\d{4}-)\w[\w.]*(?:Error|Exception|Stopped)\b.*)$", log, re.M)
+        sys.stdout.write(f"lines of errors in the server's log: {len(failed)}\n" + "".join(f"  {line}\n" for line in failed[:20]))
+        if chosen.log:
+            chosen.log.write_text(log, encoding="utf-8")
     sys.exit(0 if well else 1)
 
 

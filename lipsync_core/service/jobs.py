@@ -13,6 +13,7 @@ from ..dubbing import dub
 from ..live import LiveDubber, LiveFrame
 from ..media import PipeWriter, StreamSource
 from ..options import DubOptions, Soundtrack
+from ..threads import Background, Prefetch
 from ..types import AudioOriginal, Hooks
 from .heads import streams
 from .spool import Spool, UploadError, stored
@@ -21,6 +22,8 @@ from .wishes import Wishes
 
 PIECE = 64 << 10
 """Bytes of a result that are sent at a time, as the public client sends its own."""
+QUEUE = 2
+"""Frames between the decoder, the dubber and the encoder."""
 ENDLESS = 1e7
 """Seconds that a mix may last whose end nobody knows yet."""
 
@@ -90,27 +93,32 @@ def stream(upload: Upload, wishes: Wishes, options: DubOptions, send: Callable[[
     layers = [Layer(AudioOriginal(path=upload.audio))]
     if wishes.background:
         layers.append(Layer(AudioOriginal(path=upload.background), volume=wishes.volume, loop=True))
-    with StreamSource(upload.video.again()) as source, \
+    reader = upload.video.again()
+    with StreamSource(reader) as source, \
             LiveDubber(options, rotation=source.info.rotation, hooks=hooks) as live, \
-            PipeWriter(send, source.info, options.encoding, audio=Mix(layers, ENDLESS), warn=hooks.warn) as writer:
+            PipeWriter(send, source.info, options.encoding, audio=Mix(layers, ENDLESS), warn=hooks.warn) as writer, \
+            Background(lambda item: writer.write(*item), QUEUE) as encode, Prefetch(source.frames(), QUEUE) as frames:
         ear, frame_time = _Ear(upload.audio, live), 1 / source.info.frame_rate
 
-        def write(frames: Iterator[LiveFrame]) -> None:
-            for out in frames:
+        def write(made: Iterator[LiveFrame]) -> None:
+            for out in made:
                 hooks.check_interrupt()
-                writer.write(out.frame, round(out.time / source.info.time_base))
+                encode.put((out.frame, round(out.time / source.info.time_base)))
                 done.frames += 1
                 done.dubbed += out.dubbed
                 done.seconds = float(out.time + frame_time)
                 hooks.progress("stream", done.frames, 0)
 
-        for item in source.frames():
-            hooks.check_interrupt()
-            ear.hear(item.time + frame_time)
-            if ear.ended and item.time >= ear.seconds and wishes.extend_audio == "off":
-                break
-            live.push_frame(item.frame, item.time, upload.speakers_at(item.index) if wishes.speakers else None)
-            write(live.pull())
+        try:
+            for item in frames:
+                hooks.check_interrupt()
+                ear.hear(item.time + frame_time)
+                if ear.ended and item.time >= ear.seconds and wishes.extend_audio == "off":
+                    break
+                live.push_frame(item.frame, item.time, upload.speakers_at(item.index) if wishes.speakers else None)
+                write(live.pull())
+        finally:
+            reader.close()                                            # the decoder's thread may wait for more
         if not done.frames and not ear.seconds:
             raise UploadError("The audio holds no sound: send a recording with speech in it.")
         write(live.flush())

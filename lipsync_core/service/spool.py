@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from types import TracebackType
 
 from ..errors import LipSyncError
 
@@ -111,13 +110,18 @@ class Spool:
         """Bytes that a single reader has not read yet; 0 for what several read."""
         return self.size - self._passed if self.rolling else 0
 
-    def wait_for(self, count: int) -> int:
-        """Wait until `count` bytes are there, or the end; gives how many are."""
+    def wait_for(self, count: int, reader: SpoolReader | None = None) -> int:
+        """Wait until `count` bytes are there, or the end, or `reader` is closed; gives how many are."""
         with self._flow.changed:
             self._flow.check()
-            while self.size < count and not self.ended:
+            while self.size < count and not self.ended and not (reader is not None and reader.closed):
                 self._flow.wait()
             return self.size
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        with self._flow.changed:
+            self._flow.changed.notify_all()
 
     def head(self, count: int) -> bytes:
         """The first `count` bytes, or what there is in all."""
@@ -146,15 +150,15 @@ class SpoolReader:
     """What FFmpeg reads from: waits for what has not come yet, and can't go back."""
 
     def __init__(self, spool: Spool) -> None:
-        self._spool, self._position = spool, 0
+        self._spool, self._position, self._closed = spool, 0, False
 
     def again(self) -> SpoolReader:
         return self._spool.again()
 
     def read(self, count: int = -1) -> bytes:
         if count < 0:
-            count = self._spool.wait_for(1 << 62) - self._position
-        there = self._spool.wait_for(self._position + 1) - self._position
+            count = self._spool.wait_for(1 << 62, self) - self._position
+        there = self._spool.wait_for(self._position + 1, self) - self._position
         self._spool.check()
         inside = self._position % SEGMENT
         count = min(count, there, SEGMENT - inside)
@@ -167,11 +171,14 @@ class SpoolReader:
         self._spool.passed(self._position)
         return data
 
-    def __enter__(self) -> SpoolReader:
-        return self
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        pass
+    def close(self) -> None:
+        """Nobody reads on: what waits here is at the end."""
+        self._closed = True
+        self._spool.wake()
 
 
 def stored(spool: Spool, target: Path) -> Path:
