@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
@@ -13,6 +13,9 @@ import soxr
 from ..errors import MediaError
 from ..files import check_file, own_reader
 from ..types import SPEECH_RATE, AudioOriginal, Speech
+
+if TYPE_CHECKING:
+    import av
 
 
 def load_speech(path: Path | str | BinaryIO, *, start: float = 0.0, duration: float | None = None, channel: str | int = "mix") -> Speech:
@@ -98,6 +101,8 @@ def read_samples(path: Path, *, start: float = 0.0, duration: float | None = Non
     raise MediaError(f"{path} can't be read as audio: convert it to WAV.")
 
 
+LOWEST_RATE = 100
+"""Hz: what a damaged file may say; nothing lower is a sound."""
 LOUDNESS, PEAK = -20.0, 0.99
 """dBFS (RMS) of speech that was made as loud as usual, about what broadcasters ask for; the highest sample it may have."""
 
@@ -174,14 +179,30 @@ def _av_blocks(path: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
         streams = [s for s in container.streams.audio if s.codec_context is not None]
         if not streams:
             raise MediaError(f"{_name(path)} has no sound track: give a file with speech.")
-        rate = streams[0].codec_context.sample_rate
-        resampler = av.AudioResampler(format="fltp", layout=streams[0].codec_context.layout.name, rate=rate)
-        for packet in container.demux(streams[0]):
+        rate, layout = streams[0].codec_context.sample_rate, streams[0].codec_context.layout
+        if rate < LOWEST_RATE or not layout.nb_channels:
+            raise MediaError(f"{_name(path)} has a sound track of {rate} Hz and {layout.nb_channels} channels: it is damaged.")
+        # Packed: PyAV reads beyond its pointers where there are more than eight planes.
+        resampler = av.AudioResampler(format="flt", layout=layout.name, rate=rate)
+        packets = container.demux(streams[0])
+        while True:
             try:
-                frames = packet.decode()
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (FFmpegError, OSError):                            # the rest is damaged
+                return
+            try:
+                pieces = [piece for frame in packet.decode() for piece in _resampled(resampler, frame)]
             except FFmpegError:
                 continue
-            for frame in frames:
-                frame.pts = None
-                for piece in resampler.resample(frame):
-                    yield piece.to_ndarray().T, rate
+            for piece in pieces:
+                yield piece.to_ndarray().reshape(-1, layout.nb_channels), rate
+
+
+def _resampled(resampler: av.AudioResampler, frame: av.AudioFrame) -> list[av.AudioFrame]:
+    frame.pts = None
+    try:
+        return resampler.resample(frame)
+    except ValueError:                                                # a sound that changes its format in the middle
+        return []

@@ -191,13 +191,13 @@ class AudioTrack:
 
     def _decoded(self, stream: av.audio.stream.AudioStream, start: Fraction) -> Iterator[av.AudioFrame]:
         """Frames from `start` on, counted in samples from the first one, as `audio.load_speech` counts them."""
-        skip: int | None = None
+        skip, few = None, _Few()
         for packet in self._demux(stream):
             try:
                 frames = packet.decode()
             except FFmpegError:
                 continue
-            for frame in frames:
+            for frame in chain.from_iterable(map(few, frames)):
                 skip = round(start * frame.sample_rate) if skip is None else skip
                 if skip >= frame.samples:
                     skip -= frame.samples
@@ -236,6 +236,20 @@ class AudioTrack:
             if left is not None and left * rate < 1:
                 break
         yield Fraction(done, rate), list(self.stream.encode(None))
+
+
+class _Few:
+    """Frames of more channels than PyAV can read (eight planes) become stereo."""
+
+    def __init__(self) -> None:
+        self._resampler: av.AudioResampler | None = None
+
+    def __call__(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        if frame.layout.nb_channels <= len(_LAYOUTS):
+            return [frame]
+        self._resampler = self._resampler or av.AudioResampler(format="flt", layout="stereo", rate=frame.sample_rate)
+        frame.pts = None
+        return self._resampler.resample(frame)
 
 
 def _then_none(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame | None]:

@@ -163,7 +163,8 @@ class Lipsync:
             yield from self._until(lambda: self._my_turn(call), upload, call, None)
             self._told_waiting()
             outbox: queue.Queue = queue.Queue(AHEAD)
-            worker = threading.Thread(target=self._work, args=(upload, wishes, folder, outbox, call), name=f"work-{call.name}", daemon=True)
+            worker = threading.Thread(target=self._work, args=(upload, wishes, folder, outbox, call, context.cancel),
+                                      name=f"work-{call.name}", daemon=True)
             worker.start()
             yield from self._pieces(outbox, upload, call)
         finally:
@@ -226,16 +227,21 @@ class Lipsync:
                 raise Failure(grpc.StatusCode.DEADLINE_EXCEEDED, f"The client sent nothing for {self._settings.idle:g} s, and more was "
                               "awaited: close the sending side when all is sent.")
 
-    def _work(self, upload: Upload, wishes: Any, folder: Path, outbox: queue.Queue, call: _Call) -> None:
+    def _work(self, upload: Upload, wishes: Any, folder: Path, outbox: queue.Queue, call: _Call,
+              cancel: Callable[[], object]) -> None:
         """In a thread of its own."""
         begun = time.monotonic()
 
         def put(item: object) -> None:
+            since = time.monotonic()
             while not upload.flow.stopped:
                 try:
                     return outbox.put(item, timeout=TICK)
                 except queue.Full:
-                    continue
+                    if time.monotonic() - since > self._settings.idle:
+                        log.info("%s: the client took nothing for %g s and is given up", call, self._settings.idle)
+                        cancel()
+                        break
             raise Stopped
 
         def send(data: bytes) -> None:

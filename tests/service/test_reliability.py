@@ -18,10 +18,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from helpers import write_clip
 from service import client
+from service.inputs import remuxed
 
 from lipsync_core import LipSyncError
 from lipsync_core.service.server import Server
@@ -173,3 +176,18 @@ def test_sigterm_lets_what_runs_finish(api: SimpleNamespace, short: SimpleNamesp
         assert "session a test: begins" in log and "36 frames" in log
     finally:
         process.kill()
+
+
+def test_a_client_that_takes_nothing_is_given_up(api: SimpleNamespace, speech: bytes, tmp_path: Path) -> None:
+    """Its answers pile up in the connection, then in the server, which stops working for it. Noise without losses: 20 MB and more."""
+    noise = [np.random.default_rng(i).integers(0, 256, (480, 640, 3), np.uint8) for i in range(48)]
+    large = remuxed(write_clip(tmp_path / "noise.mp4", noise, options={"crf": "20", "preset": "ultrafast"}), tmp_path / "front.mp4", True)
+    (tmp_path / "temp").mkdir()
+    config = api.pb.LipsyncConfig(output_video_encoding=api.video.VideoEncoding(lossless=True))
+    with Server(ServiceSettings(port=0, http_port=0, idle=1.0, temp=tmp_path / "temp", streams=1)) as server, \
+            grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        answers = client.call(api, channel, client.requests(api, config, large, speech))
+        next(answers)
+        assert soon(lambda: any((tmp_path / "temp").iterdir())) and soon(lambda: not any((tmp_path / "temp").iterdir()), 60)
+        with pytest.raises(grpc.RpcError):
+            list(answers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from pathlib import Path
 
 import av
@@ -12,7 +14,7 @@ import soundfile
 import torch
 from scipy.signal import ShortTimeFFT, get_window
 
-from lipsync_core.audio import load_speech, mel_blocks, mel_window, speech_from_samples, wav2lip_mel
+from lipsync_core.audio import load_speech, mel_blocks, mel_window, sound_blocks, speech_from_samples, wav2lip_mel
 from lipsync_core.errors import MediaError
 
 
@@ -103,3 +105,34 @@ def test_windows_follow_the_time_at_any_rate() -> None:
     assert (mel_window(mel, 24 * 1001 / 24_000) == mel[:, 80:96]).all()
     assert (mel_window(mel, 99.0) == mel[:, -16:]).all() and (mel_window(mel, -1.0) == mel[:, :16]).all()
     assert mel_window(mel[:, :5], 0.0).shape == (80, 16)
+
+
+class Forward:
+    """A file that only goes forward, as an upload does."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def again(self) -> Forward:
+        return Forward(self._data.getvalue())
+
+    def read(self, count: int = -1) -> bytes:
+        return self._data.read(count)
+
+
+@pytest.mark.parametrize("channels", [1, 6, 24])
+def test_a_sound_that_is_still_coming_is_read_block_by_block(channels: int) -> None:
+    """More than eight planes, which damaged headers promise, are more than PyAV can read."""
+    samples = np.random.default_rng(0).integers(-9000, 9000, (800, channels), np.int16)
+    size = samples.nbytes
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, channels, 16_000, 32_000 * channels,
+                         2 * channels, 16, b"data", size)
+    blocks = list(sound_blocks(Forward(header + samples.tobytes())))
+    assert {rate for _, rate in blocks} == {16_000}
+    assert np.abs(np.concatenate([block for block, _ in blocks]) - samples / 32_768).max() < 1e-4
+
+
+def test_a_sound_of_an_impossible_rate_is_said() -> None:
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 836, b"WAVE", b"fmt ", 16, 1, 1, 3, 6, 2, 16, b"data", 800)
+    with pytest.raises(MediaError, match="damaged"):
+        list(sound_blocks(Forward(header + bytes(800))))
