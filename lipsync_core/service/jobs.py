@@ -10,6 +10,7 @@ from pathlib import Path
 from ..audio import sound_blocks
 from ..audio.mixing import Layer, Mix
 from ..dubbing import dub
+from ..errors import LipSyncError
 from ..live import LiveDubber, LiveFrame
 from ..media import PipeWriter, StreamSource
 from ..options import DubOptions, Soundtrack
@@ -41,6 +42,14 @@ class Done:
 
 def run(upload: Upload, wishes: Wishes, options: DubOptions, folder: Path, send: Callable[[bytes], None], hooks: Hooks) -> Done:
     """Dub what is uploaded, and send the MP4. Raises `LipSyncError` (`UploadError`) and `spool.Stopped`."""
+    try:
+        return _run(upload, wishes, options, folder, send, hooks)
+    except LipSyncError:
+        upload.flow.check()                                           # a file that ends because its request did is not broken
+        raise
+
+
+def _run(upload: Upload, wishes: Wishes, options: DubOptions, folder: Path, send: Callable[[bytes], None], hooks: Hooks) -> Done:
     options = replace(options, encoding=wishes.encoding, smoothing=wishes.smoothing)
     for spool in (upload.video, upload.audio):
         if not spool.wait_for(1):
@@ -119,6 +128,7 @@ def stream(upload: Upload, wishes: Wishes, options: DubOptions, send: Callable[[
                 write(live.pull())
         finally:
             reader.close()                                            # the decoder's thread may wait for more
+        upload.flow.check()
         if not done.frames and not ear.seconds:
             raise UploadError("The audio holds no sound: send a recording with speech in it.")
         write(live.flush())

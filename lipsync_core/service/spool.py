@@ -147,7 +147,8 @@ class Spool:
 
 
 class SpoolReader:
-    """What FFmpeg reads from: waits for what has not come yet, and can't go back."""
+    """What FFmpeg reads from: waits for what has not come yet, and can't go back. Where nobody wants more, or what came can't be, it is at
+    its end; who reads must ask `Spool.check` why."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool, self._position, self._closed = spool, 0, False
@@ -156,6 +157,12 @@ class SpoolReader:
         return self._spool.again()
 
     def read(self, count: int = -1) -> bytes:
+        try:
+            return self._read(count)
+        except (Stopped, UploadError):                                # FFmpeg's callers can't pass it on: PyAV would print it
+            return b""
+
+    def _read(self, count: int) -> bytes:
         if count < 0:
             count = self._spool.wait_for(1 << 62, self) - self._position
         there = self._spool.wait_for(self._position + 1, self) - self._position
@@ -188,6 +195,7 @@ def stored(spool: Spool, target: Path) -> Path:
         reader = SpoolReader(spool)
         while data := reader.read(1 << 20):
             file.write(data)
+    spool.check()
     if spool.size:
         spool.segment((spool.size - 1) // SEGMENT).unlink(missing_ok=True)
     return target
