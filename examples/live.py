@@ -6,7 +6,7 @@
     python examples/live.py "video=Integrated Camera" "audio=Microphone" --video-format dshow --audio-format dshow      Windows
     python examples/live.py 0:none none:0 --video-format avfoundation --audio-format avfoundation      macOS
 
-The picture is shown a look-ahead (0.6 to 1 s) after it is seen. What is said is not played: record it beside, or use -o.
+The picture is shown a look-ahead (0.8 to 1 s) after it is seen. What is said is not played: record it beside, or use -o.
 """
 
 from __future__ import annotations

@@ -33,13 +33,14 @@ from ..types import SPEECH_RATE, Drive, FaceTrack, Hooks, Person, Speech
 from .cast import Choice, Gallery, SpeakerStream
 from .listening import listen
 
-SHORTEST, LONGEST = 0.6, 1.0
-"""Seconds of look-ahead. The shortest is what the ear needs (0.48 s) and a hop; the longest is the reference system's 30 frames."""
+SHORTEST, LONGEST = 0.8, 1.0
+"""Seconds of look-ahead. The longest is the reference system's 30 frames. With less than the shortest (0.6 s was tried: the ear in windows
+of 0.08 s, a hop of 0.1 s) the same work is done so often that 720p on two cores falls behind."""
 HISTORY, ROWS = 6.0, 240
 """Seconds, and frames at most, of the past from which tracks are worked out: three of the widths over which a person's own mouth is learned
 (`generators.morph.geometry.SHAPE`)."""
-HOPS = ((0.8, 0.2), (SHORTEST, 0.1))
-"""(look-ahead from which, seconds): how often tracks are worked out."""
+HOP = Fraction(1, 5)
+"""Seconds: how often tracks are worked out."""
 AHEAD = 4
 """Frames that may wait for the thread that follows faces."""
 EASE = 1.0
@@ -80,7 +81,7 @@ class LiveDubber:
     Options are those of `dub` that don't need a whole clip: generator and its options, restorer, face, speakers come with the frames,
     strength, silence, offset, face models, smoothing, blending, batch size, bypass (seconds of the stream). `voices`: several people, each
     with a sound of their own (`push_audio(..., voice=1)`): a rule for each, as `face`; a person in another shot is chosen anew.
-    `lookahead`: seconds, 0.6 to 1; the shorter one hears a little worse. `rotation` as in `media.VideoInfo`, of the frames. `threaded`:
+    `lookahead`: seconds, 0.8 to 1; the shorter one hears a little worse. `rotation` as in `media.VideoInfo`, of the frames. `threaded`:
     faces are followed in a thread of its own beside what the caller does, which makes it half as fast again on two cores; use it as a
     context manager then, or `close` it. Else it has no threads. Raises `LipSyncError` for options out of range.
     """
@@ -97,13 +98,12 @@ class LiveDubber:
             raise LipSyncError("A stream takes no files of voices or speaker data: name who says which sound in voices=(0, 1), and give "
                                "speaker data with each frame.")
         self.lookahead, self._rotation, self._hooks = float(lookahead), rotation, hooks or Hooks()
-        self._hop = next(hop for least, hop in HOPS if lookahead >= least)
         self._generator = generator_of(self.options)
         self._tracker = Tracker(self.options.faces().create(), smoothing=self.options.smoothing)
         self._choices = [Choice(rule) for rule in voices or (self.options.face,)]
         self._voices = bool(voices)
         # A frame's worth of sound may come with the next frame.
-        self._listeners = [listen(self._generator, self.lookahead - self._hop - 0.02) for _ in self._choices]
+        self._listeners = [listen(self._generator, self.lookahead - float(HOP) - 0.02) for _ in self._choices]
         self._resamplers: list[tuple[int, soxr.ResampleStream] | None] = [None] * len(self._choices)
         self._ended = [False] * len(self._choices)
         self._waiting: deque[SourceFrame] = deque()
@@ -247,7 +247,7 @@ class LiveDubber:
 
     def _until_of(self, item: SourceFrame) -> Fraction:
         """The end of the hop that a frame begins."""
-        return self._until if item.index <= self._planned else item.time + Fraction(self._hop).limit_denominator(1000)
+        return self._until if item.index <= self._planned else item.time + HOP
 
     def _heard(self, until: Fraction) -> bool:
         late = self.options.offset_ms / 1000
@@ -293,7 +293,7 @@ class LiveDubber:
 
     def _eased(self) -> float:
         """The strength of this hop."""
-        wanted, most = self.options.strength, EASE * self._hop
+        wanted, most = self.options.strength, EASE * float(HOP)
         self._strength = wanted if self._strength is None else self._strength + float(np.clip(wanted - self._strength, -most, most))
         return self._strength
 

@@ -69,7 +69,7 @@ def test_a_stream_gives_nearly_the_pictures_of_the_file(clip: Path, speech: np.n
     assert changed > 0.3 and apart < 0.5 * changed
 
 
-@pytest.mark.parametrize("lookahead", [1.0, 0.6])
+@pytest.mark.parametrize("lookahead", [1.0, 0.8])
 def test_frames_come_out_when_they_are_due(clip: Path, speech: np.ndarray, lookahead: float) -> None:
     live, delays, newest = LiveDubber(lookahead=lookahead), [], Fraction(0)
     for item in VideoSource(clip).frames():

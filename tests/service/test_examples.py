@@ -35,5 +35,5 @@ def test_a_user_of_the_service(server: Server, short: SimpleNamespace, speech: b
 
 def test_live_from_a_file_into_a_file(short: SimpleNamespace, speech: bytes, tmp_path: Path) -> None:
     (tmp_path / "speech.wav").write_bytes(speech)
-    run("live.py", short.file, tmp_path / "speech.wav", "-o", tmp_path / "out.mp4", "--lookahead", "0.6")
+    run("live.py", short.file, tmp_path / "speech.wav", "-o", tmp_path / "out.mp4", "--lookahead", "0.8")
     assert frames_of(tmp_path / "out.mp4") == 36

@@ -6,14 +6,14 @@ import numpy as np
 
 from ...dsp import band_levels, speech_activity
 from ...errors import LipSyncError
-from ...hearing.listening import LIVE, SHAPE_RATE, Windows, window_of
+from ...hearing.listening import SHAPE_RATE, Windows, window_of
 from ...types import SPEECH_RATE
 from .articulation import NEAR, finish, shape_of
 from .articulation_net import BANDS, RATE, start_loudness
 from .ear import COLUMNS, Ear, EarState
 from .streaming import StreamState
 
-WINDOWS = (Windows(past=1.5, step=0.24, future=0.32), Windows(past=1.25, step=0.12, future=0.24), LIVE)
+WINDOWS = (Windows(past=1.5, step=0.24, future=0.32), Windows(past=1.25, step=0.12, future=0.24))
 """From the longest look-ahead to the shortest: a longer one costs half of the work and hears a little better."""
 REACH = round(NEAR * SHAPE_RATE)
 """Rows after one that its shape needs (`articulation.finish`)."""
@@ -29,8 +29,8 @@ MOMENT = 10
 """Levels, a tenth of a second, of which the quietest tells how loud the room is."""
 LOUDEST_ROOM = -40.0
 """dB of `band_levels` that no room's own noise is taken to reach."""
-SHORTEST = LIVE.look_ahead + REACH / SHAPE_RATE
-"""Seconds of look-ahead at least: 0.48."""
+SHORTEST = WINDOWS[-1].look_ahead + REACH / SHAPE_RATE
+"""Seconds of look-ahead at least: 0.56."""
 
 
 class LiveEar:
