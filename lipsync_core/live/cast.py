@@ -2,19 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..faces import FaceRule, choose
+from ..faces.album import Album
+from ..faces.embedding import describe
 from ..faces.geometry import mouth_opening
+from ..faces.identity import SAME, mean_of
 from ..faces.selection import named_tracks
 from ..speaker_file import FrameSpeakers
 from ..types import FaceCrop, FaceTrack
 
+NOTHING = FrameSpeakers(())
+"""What is said of frames of which nothing is."""
 BETTER = 1.2
 """How much wider a mouth must be open for new references: each change of them is a small change of teeth."""
+
+
+class People:
+    """Who is who in a stream: people are numbered from the left as they are first seen, and known again in later shots."""
+
+    def __init__(self, look: Callable[[Sequence[np.ndarray]], np.ndarray] = describe) -> None:
+        """`look` as `faces.embedding.describe`."""
+        self._look = look
+        self._means: list[np.ndarray | None] = []
+        """A person's embedding, where there was a picture to take it from."""
+        self._of: dict[int, int] = {}
+        """Number of a track -> person."""
+
+    def see(self, tracks: Sequence[FaceTrack], albums: Mapping[int, Album]) -> None:
+        """All who are remembered now; `albums` by track."""
+        self._of = {number: person for number, person in self._of.items() if number in albums}
+        for track in sorted(tracks, key=lambda track: float(track.boxes[:, [0, 2]].mean())):
+            if track.track_id not in self._of:
+                self._of[track.track_id] = self._person(track, albums[track.track_id], tracks)
+
+    def _person(self, track: FaceTrack, album: Album, tracks: Sequence[FaceTrack]) -> int:
+        beside = {self._of[other.track_id] for other in tracks if other.track_id in self._of
+                  and np.isin(track.frames, other.frames, assume_unique=True).any()}
+        mean = mean_of(track, album, self._look)
+        apart = {person: float(np.linalg.norm(mean - known)) for person, known in enumerate(self._means)
+                 if mean is not None and known is not None and person not in beside}
+        nearest = min(apart, key=apart.__getitem__, default=None)
+        if nearest is not None and apart[nearest] < SAME:
+            return nearest
+        self._means.append(mean)
+        return len(self._means) - 1
+
+    def tracks_of(self, person: int) -> set[int]:
+        return {number for number, whose in self._of.items() if whose == person}
+
+    def person_of(self, track: int) -> int:
+        return self._of[track]
+
+
+class VoiceOf:
+    """Who has one of several voices: a person, the same one in every shot."""
+
+    def __init__(self, rule: FaceRule) -> None:
+        self.rule = rule
+        self._person = rule if isinstance(rule, int) else None
+
+    def __call__(self, tracks: Sequence[FaceTrack], people: People, first: int) -> set[int]:
+        """Numbers of tracks. A rule that is a place or a size means whoever it chooses first."""
+        if self.rule == "all":
+            return {track.track_id for track in tracks}
+        if isinstance(self.rule, str) and self.rule.startswith("#"):
+            return named_tracks(self.rule)
+        if self._person is None:
+            present = [part for track in tracks if (part := part_of(track, first, np.iinfo(np.int64).max)) is not None]
+            found = choose(present, self.rule)
+            if not found:
+                return set()
+            self._person = people.person_of(found[0].track_id)
+        return people.tracks_of(self._person)
 
 
 class Choice:
@@ -93,6 +157,3 @@ class SpeakerStream(Sequence[FrameSpeakers]):
 
     def __iter__(self) -> Iterator[FrameSpeakers]:
         return (self[frame] for frame in range(self._end))
-
-
-NOTHING = FrameSpeakers(())

@@ -30,7 +30,7 @@ from ..passages import bypassed, check_passages
 from ..speaker_file import FrameSpeakers
 from ..threads import Background
 from ..types import SPEECH_RATE, Drive, FaceTrack, Hooks, Person, Speech
-from .cast import Choice, Gallery, SpeakerStream
+from .cast import Choice, Gallery, People, SpeakerStream, VoiceOf
 from .listening import listen
 
 SHORTEST, LONGEST = 0.8, 1.0
@@ -80,7 +80,8 @@ class LiveDubber:
 
     Options are those of `dub` that don't need a whole clip: generator and its options, restorer, face, speakers come with the frames,
     strength, silence, offset, face models, smoothing, blending, batch size, bypass (seconds of the stream). `voices`: several people, each
-    with a sound of their own (`push_audio(..., voice=1)`): a rule for each, as `face`; a person in another shot is chosen anew.
+    with a sound of their own (`push_audio(..., voice=1)`): who has which, as `face`; a number is a person's, from the left as they are
+    first seen, and a person keeps the voice in later shots.
     `lookahead`: seconds, 0.8 to 1; the shorter one hears a little worse. `rotation` as in `media.VideoInfo`, of the frames. `threaded`:
     faces are followed in a thread of its own beside what the caller does, which makes it half as fast again on two cores; use it as a
     context manager then, or `close` it. Else it has no threads. Raises `LipSyncError` for options out of range.
@@ -100,12 +101,13 @@ class LiveDubber:
         self.lookahead, self._rotation, self._hooks = float(lookahead), rotation, hooks or Hooks()
         self._generator = generator_of(self.options)
         self._tracker = Tracker(self.options.faces().create(), smoothing=self.options.smoothing)
-        self._choices = [Choice(rule) for rule in voices or (self.options.face,)]
-        self._voices = bool(voices)
+        self._choice = Choice(self.options.face)
+        self._voices, self._people = [VoiceOf(rule) for rule in voices], People()
+        count = len(voices) or 1
         # A frame's worth of sound may come with the next frame.
-        self._listeners = [listen(self._generator, self.lookahead - float(HOP) - 0.02) for _ in self._choices]
-        self._resamplers: list[tuple[int, soxr.ResampleStream] | None] = [None] * len(self._choices)
-        self._ended = [False] * len(self._choices)
+        self._listeners = [listen(self._generator, self.lookahead - float(HOP) - 0.02) for _ in range(count)]
+        self._resamplers: list[tuple[int, soxr.ResampleStream] | None] = [None] * count
+        self._ended = [False] * count
         self._waiting: deque[SourceFrame] = deque()
         self._count, self._newest = 0, Fraction(-1)
         self._followed = Fraction(-1)
@@ -195,8 +197,8 @@ class LiveDubber:
         options = replace(self.options, **changes)
         options.check()
         self.options = options
-        if "face" in changes and not self._voices:
-            self._choices = [Choice(options.face)]
+        if "face" in changes:
+            self._choice = Choice(options.face)
         now, running = float(self._newest) + 1e-3, bool(self._passages) and self._passages[-1][1] == float("inf")
         if bypass and not running:
             self._passages.append((max(now, 0.0), float("inf")))
@@ -260,14 +262,16 @@ class LiveDubber:
         with self._following:
             found, shots = self._tracker.tracks(), list(self._tracker.shot_starts)
             references = {track.track_id: references_of(track, album, self._generator.spec.references) for track, album in found}
-        tracks = [track for track, _ in found]
-        assigned = [choice(tracks, shots, first.index) for choice in self._choices]
+            tracks = [track for track, _ in found]
+            if self._voices:
+                self._people.see(tracks, {track.track_id: album for track, album in found})
+        assigned = [voice(tracks, self._people, first.index) for voice in self._voices] or [self._choice(tracks, shots, first.index)]
         marks = None
         if self._speakers:
             everybody = {track.track_id for track in tracks}
             marks = mark(tracks, self._speakers, set().union(*assigned))
             assigned = assigned if self._voices else [everybody]
-        lines = [Line(choice.rule, Speech(np.zeros(0, np.float32))) for choice in self._choices]
+        lines = [Line(who.rule, Speech(np.zeros(0, np.float32))) for who in self._voices or [self._choice]]
         roles = cast(tracks, lines, assigned, marks, lambda sentence: None)
         drive = Drive(self._eased(), self.options.silence)
         heard = [listener.heard() for listener in self._listeners]

@@ -13,12 +13,15 @@ from helpers import moving_face, pictures, write_clip
 from lipsync_core import Encoding, LipSyncError, dub
 from lipsync_core.audio import speech_from_samples
 from lipsync_core.compositing import Blending
+from lipsync_core.faces.album import Album
 from lipsync_core.faces.given import GivenBackend
 from lipsync_core.faces.pose import mean_face
 from lipsync_core.live import LiveDubber, LiveFrame
+from lipsync_core.live.cast import People, VoiceOf
 from lipsync_core.media import VideoSource
+from lipsync_core.pixels import ArrayPixels
 from lipsync_core.speaker_file import FrameSpeakers
-from lipsync_core.types import Drive, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
+from lipsync_core.types import Drive, FaceTrack, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
 
 RATE = 25
 
@@ -215,3 +218,35 @@ def test_all_the_speech_may_come_first(clip: Path, speech: np.ndarray) -> None:
         out += live.pull()
     out += live.flush()
     assert np.abs(rgb(out)[25:] - rgb(lived(LiveDubber(), clip, long))[25:]).mean() < 0.05
+
+
+def seen(number: int, colour: int, x: float, frames: range) -> tuple[FaceTrack, Album]:
+    """A face that was seen in `frames` at `x`, and a picture of it in one colour."""
+    points = (mean_face(np.zeros((1, 3)))[0] * 40 + [x, 50]).astype(np.float32)
+    count = len(frames)
+    box = np.concatenate([points.min(0), points.max(0)])
+    track = FaceTrack(np.array(frames), np.array(frames) / RATE, np.tile(box, (count, 1)), np.tile(points, (count, 1, 1)), np.ones(count),
+                      np.zeros((count, 3), np.float32), np.ones(count, np.float32), number)
+    album = Album()
+    album.offer(frames[0], frames[0] / RATE, points, ArrayPixels(np.full((100, 300, 3), colour, np.uint8)))
+    return track, album
+
+
+def test_people_keep_their_numbers_in_later_shots() -> None:
+    """Told apart by colour here: from the left as they are first seen, and known again alone, and on the other side."""
+    people = People(look=lambda chips: np.stack([np.full(128, chip.mean() / 255) for chip in chips]))
+
+    def see(*found: tuple[FaceTrack, Album]) -> None:
+        people.see([track for track, _ in found], {track.track_id: album for track, album in found})
+
+    right, left = seen(0, 200, 220, range(10)), seen(1, 100, 60, range(10))
+    see(right, left)
+    assert (people.tracks_of(0), people.tracks_of(1)) == ({1}, {0})
+    alone = seen(2, 200, 60, range(10, 20))
+    see(right, left, alone)
+    assert people.tracks_of(1) == {0, 2}
+    other, stranger = seen(3, 100, 220, range(20, 30)), seen(4, 20, 60, range(20, 30))
+    see(alone, other, stranger)
+    assert [people.tracks_of(person) for person in range(3)] == [{3}, {2}, {4}]
+    assert VoiceOf((220.0, 50.0))([other[0], stranger[0]], people, 20) == {3}
+    assert VoiceOf(2)([other[0], stranger[0]], people, 20) == {4}
