@@ -27,6 +27,8 @@ def add_parser(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     serve.add_argument("--port", type=int, default=usual.port, help="gRPC; 0 for any free one")
     serve.add_argument("--http-port", type=int, default=usual.http_port, help="health and metrics; 0 for any free one")
     serve.add_argument("--generator", default=usual.generator, help="morph, or a checkpoint file as for dub")
+    serve.add_argument("--generator-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="as for dub, for example "
+                       "device=cuda")
     serve.add_argument("--device", default=usual.device, help="torch device of the face models")
     limits = serve.add_argument_group("limits")
     limits.add_argument("--streams", type=int, default=usual.streams, metavar="N", help="requests that are worked on at once")
@@ -47,8 +49,11 @@ def add_parser(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
 
 def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     """Serve until a signal comes."""
+    from ..generators import parse_options
+
     settings = ServiceSettings(
-        chosen.host, chosen.port, chosen.http_port, chosen.generator, chosen.device, chosen.streams, chosen.queue,
+        chosen.host, chosen.port, chosen.http_port, chosen.generator, chosen.device, parse_options(chosen.generator_options),
+        chosen.streams, chosen.queue,
         int(chosen.max_message * 2**20), int(chosen.max_upload * 2**30), chosen.idle, chosen.total, chosen.keepalive, chosen.grace,
         chosen.temp, chosen.tls_cert, chosen.tls_key, chosen.tls_client_ca)
     settings.check()

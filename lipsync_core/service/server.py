@@ -34,7 +34,7 @@ class Server:
 
         settings.check()
         self.settings, self.metrics, self._ready = settings, Metrics(), False
-        options = DubOptions(generator=find_model(settings.generator), device=settings.device)
+        options = DubOptions(generator=find_model(settings.generator), generator_options=settings.generator_options, device=settings.device)
         options = DubOptions(generator=generator_of(options), backend=options.faces().create())
         self._method = Lipsync(settings, options, self.metrics)
         self._health = health.HealthServicer()

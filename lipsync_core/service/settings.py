@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import LipSyncError
@@ -23,6 +24,8 @@ class ServiceSettings:
     """As `DubOptions.generator`."""
     device: str = "cpu"
     """Torch device of the face models."""
+    generator_options: Mapping[str, str] = field(default_factory=dict)
+    """As `DubOptions.generator_options`."""
     streams: int = max(1, min(4, os.cpu_count() or 1))
     """Requests that are worked on at once."""
     queue: int = 8
