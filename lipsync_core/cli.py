@@ -11,6 +11,8 @@ from pathlib import Path
 
 from . import __version__
 from .analyze_command import add_parser as add_analyze
+from .arguments import common_parent, faces_parent
+from .batch.command import add_parser as add_batch
 from .dub_command import EXAMPLES
 from .dub_command import add_parser as add_dub
 from .errors import LipSyncError
@@ -19,7 +21,7 @@ from .models.command import add_parsers as add_models
 from .service.command import add_parser as add_serve
 from .types import Hooks
 
-UNITS = {"download": "MB", "check": "MB"}
+UNITS = {"download": "MB", "check": "MB", "batch": "jobs", "check jobs": "jobs"}
 """What stages count, if not frames."""
 
 
@@ -106,18 +108,10 @@ def _parser() -> argparse.ArgumentParser:
                                      "else in the picture changes.", epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"OpenLipSync {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="show tracebacks and logs")
-    common.add_argument("--quiet", action="store_true", help="no progress bar")
-    faces = argparse.ArgumentParser(add_help=False)
-    faces.add_argument("--backend", default="builtin", choices=("builtin", "face-alignment"),
-                       help="face models: 'builtin' (default), or 'face-alignment' for hard footage (that package downloads its "
-                            "weights on first use)")
-    faces.add_argument("--device", default="cpu", help="torch device of the face models, for example cuda or mps (default cpu)")
-    faces.add_argument("--start", type=float, default=0.0, metavar="SEC", help="skip this much of the video")
-    faces.add_argument("--duration", type=float, metavar="SEC", help="use only this much of the video")
-    commands = parser.add_subparsers(title="commands", metavar="{dub,analyze,evaluate,serve,models,convert,download,demo}")
+    common, faces = common_parent(), faces_parent()
+    commands = parser.add_subparsers(title="commands", metavar="{dub,batch,analyze,evaluate,serve,models,convert,download,demo}")
     add_dub(commands, [common, faces])
+    add_batch(commands, common)
     add_analyze(commands, [common, faces])
     add_evaluate(commands, common)
     add_serve(commands, common)

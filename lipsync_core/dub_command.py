@@ -15,6 +15,7 @@ from .types import Hooks
 
 if TYPE_CHECKING:
     from .faces import FaceRule
+    from .options import DubOptions
 
 EXAMPLES = """examples:
   python -m lipsync_core dub clip.mp4 speech.wav -o dubbed.mp4
@@ -32,7 +33,7 @@ EXAMPLES = """examples:
 _OFFSET = re.compile(r"(.+)@(-?\d+(?:\.\d+)?)")
 
 
-def add_parser(commands: argparse._SubParsersAction, parents: list[argparse.ArgumentParser]) -> None:
+def add_parser(commands: argparse._SubParsersAction, parents: list[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """The subcommand `dub`; `parents` bring what it shares with others."""
     dub = commands.add_parser("dub", parents=parents, help="make a video say a recording", epilog=EXAMPLES,
                               formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -110,10 +111,24 @@ def add_parser(commands: argparse._SubParsersAction, parents: list[argparse.Argu
                      "faces, where the effect acts, mouth-shape values")
     dub.add_argument("--report", type=Path, metavar="JSON", help="write what was done as JSON")
     dub.set_defaults(run=run)
+    return dub
 
 
 def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     """Dub, and say what was done."""
+    options = options_of(chosen)
+    from .dubbing import dub
+
+    report = dub(chosen.video, chosen.audio, chosen.output, options, hooks=hooks)
+    if chosen.report:
+        write_text(chosen.report, json.dumps(report.as_dict(), indent=1))
+    for begin, end, person in report.turns:
+        print(f"  {begin:7.2f} to {end:7.2f} s: person {person}")
+    print(f"{report.output}: {report.seconds:.2f} s, {report.frames} frames, {report.dubbed} dubbed, {report.passed} as they were")
+
+
+def options_of(chosen: argparse.Namespace) -> DubOptions:
+    """What the words mean. Raises `LipSyncError` for a file that is not there, a value that is none, or an output that exists."""
     check_file(chosen.video, "video")                                 # before what follows is imported
     given = [(chosen.audio, "audio"), (chosen.sound, "sound")]
     if chosen.background not in (None, "source"):
@@ -128,12 +143,12 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
 
     bypass = read_passages(chosen.bypass)
     from .compositing import Blending
-    from .dubbing import DubOptions, Soundtrack, Voice, dub
     from .errors import OutputError
     from .faces import parse_face_rule
     from .generators import parse_options
     from .media import Encoding
     from .models import find_model, find_restorer
+    from .options import DubOptions, Soundtrack, Voice
 
     try:
         face = parse_face_rule(chosen.face)
@@ -149,7 +164,7 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
                         chosen.audio_codec)
     soundtrack = Soundtrack(chosen.sound, chosen.background, chosen.background_volume, not chosen.background_once, chosen.duck,
                             chosen.keep_original_sound)
-    report = dub(chosen.video, chosen.audio, chosen.output, DubOptions(
+    return DubOptions(
         generator=find_model(chosen.generator), generator_options=parse_options(chosen.generator_options), face=face,
         restore=find_restorer(chosen.restore) if chosen.restore else None, restore_strength=chosen.restore_strength,
         voices=[Voice(_who(who), file, offset) for who, file, offset in voices], speakers=chosen.speakers,
@@ -158,12 +173,7 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
         blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,
         audio_start=chosen.audio_start, bypass=bypass, extend_video=chosen.extend_video, extend_seconds=tail,
         extend_audio=chosen.extend_audio, fps=chosen.fps, require_face=chosen.require_face, overlay=chosen.overlay,
-        soundtrack=soundtrack, encoding=encoding), hooks=hooks)
-    if chosen.report:
-        write_text(chosen.report, json.dumps(report.as_dict(), indent=1))
-    for begin, end, person in report.turns:
-        print(f"  {begin:7.2f} to {end:7.2f} s: person {person}")
-    print(f"{report.output}: {report.seconds:.2f} s, {report.frames} frames, {report.dubbed} dubbed, {report.passed} as they were")
+        soundtrack=soundtrack, encoding=encoding)
 
 
 def _voice(text: str) -> tuple[str, Path, float]:
