@@ -109,6 +109,7 @@ class LiveDubber:
         self._resamplers: list[tuple[int, soxr.ResampleStream] | None] = [None] * count
         self._ended = [False] * count
         self._waiting: deque[SourceFrame] = deque()
+        self._made: deque[LiveFrame] = deque()
         self._count, self._newest = 0, Fraction(-1)
         self._followed = Fraction(-1)
         """Time of the newest frame in which faces were followed."""
@@ -219,8 +220,11 @@ class LiveDubber:
         return bool(self._waiting) and self._due(self._waiting[0]) and not self._heard(self._until_of(self._waiting[0]))
 
     def pull(self) -> Iterator[LiveFrame]:
-        """The frames that can be made now, in order; each is made when it is asked for."""
-        while self._waiting:
+        """The frames that can be made now, in order; each is made when it is asked for, and what is not asked for comes next time."""
+        while self._made or self._waiting:
+            if self._made:
+                yield self._made.popleft()
+                continue
             first = self._waiting[0]
             if not self._due(first):
                 return
@@ -233,8 +237,8 @@ class LiveDubber:
             group = []
             while self._waiting and len(group) < batch and self._waiting[0].index <= self._planned:
                 group.append(self._waiting.popleft())
-            for item, frame, changed in make(group, self._parts, self._generator, self._rotation, self.options.blending):
-                yield LiveFrame(item.index, item.time, frame, changed)
+            self._made += [LiveFrame(item.index, item.time, frame, changed) for item, frame, changed
+                           in make(group, self._parts, self._generator, self._rotation, self.options.blending)]
 
     def flush(self) -> Iterator[LiveFrame]:
         """All that is left: no more frames and no more sound come."""
