@@ -80,7 +80,7 @@ def open_media(file: Path | str | BinaryIO, what: str = "video") -> av.container
 
 
 def _name(file: object) -> str:
-    return file if isinstance(file, str) else "The given stream"
+    return str(file) if isinstance(file, (str, Path)) else "The given stream"
 
 
 def _reason(error: BaseException) -> str:
@@ -108,7 +108,7 @@ class VideoSource:
             stream = self.stream_of(container)
             first = next(self._decode(container, stream), None)
             if first is None:
-                raise MediaError(f"{_name(str(file))} has no picture that can be decoded: it is damaged or empty.")
+                raise MediaError(f"{_name(file)} has no picture that can be decoded: it is damaged or empty.")
             self.info = _describe(container, stream, first)
 
     def stream_of(self, container: av.container.InputContainer) -> av.video.stream.VideoStream:
@@ -117,7 +117,7 @@ class VideoSource:
                    and not disposition(s) & ATTACHED]
         if not streams:
             kind = "only sound" if container.streams.audio else "no picture"
-            raise MediaError(f"{_name(str(self.file))} has {kind}: a video with a picture is needed.")
+            raise MediaError(f"{_name(self.file)} has {kind}: a video with a picture is needed.")
         return streams[0]
 
     def _decode(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[av.VideoFrame]:
@@ -130,7 +130,7 @@ class VideoSource:
             except StopIteration:
                 return
             except (FFmpegError, OSError) as error:
-                log.warning("%s ends early: %s", self.file, _reason(error))
+                log.warning("%s ends early: %s", _name(self.file), _reason(error))
                 self.damaged += 1
                 return
             try:
