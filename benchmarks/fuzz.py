@@ -139,7 +139,6 @@ READERS: dict[str, Callable[[bytes, Path], object]] = {
 
 def work(pipe: Connection, folder: str) -> None:
     """In a process of its own: answers every (kind, data) with how it ended."""
-    av.logging.set_level(av.logging.PANIC)
     while (task := pipe.recv()) is not None:
         kind, data = task
         try:

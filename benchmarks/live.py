@@ -18,7 +18,6 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from clips import make_clip, make_speech
 
@@ -140,7 +139,6 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--minutes", type=float, default=30)
     chosen = parser.parse_args()
-    av.logging.set_level(av.logging.FATAL)
     with tempfile.TemporaryDirectory() as folder:
         if chosen.memory:
             memory(make_clip(Path(folder) / "clip.mp4", 320, 240, 20), make_speech(Path(folder) / "speech.wav", 20), chosen.minutes)

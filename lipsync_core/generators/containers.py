@@ -28,7 +28,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params")
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 FAULTS = (SafetensorError, RuntimeError, OSError, ValueError, EOFError, LookupError, AttributeError, TypeError, pickle.UnpicklingError,
-          zipfile.BadZipFile)
+          zipfile.BadZipFile, AssertionError)
 """What the readers raise for files that are damaged, or something else."""
 
 
