@@ -1,6 +1,6 @@
 """Hostile inputs: valid files of many kinds, broken in many ways, given to what reads them.
 
-    python benchmarks/fuzz.py [--tries 300] [--seed 1] [--kinds video sound speakers jobs checkpoint] [--keep FOLDER]
+    python benchmarks/fuzz.py [--tries 300] [--seed 1] [--kinds video sound options ...] [--keep FOLDER]
 
 A try fails where the process dies or hangs, or anything but a `LipSyncError` comes out. Tries run in a process of their own, which is
 started again when one of them ends it; inputs that failed are kept.
@@ -29,9 +29,10 @@ from safetensors.torch import save_file
 
 from lipsync_core import LipSyncError
 from lipsync_core.audio import load_speech, sound_blocks
-from lipsync_core.batch.jobs import read_jobs
+from lipsync_core.batch.jobs import dub_parser, read_jobs
+from lipsync_core.dub_command import options_of
 from lipsync_core.generators.containers import tensor_shapes
-from lipsync_core.media import StreamSource, VideoSource
+from lipsync_core.media import StreamSource, VideoSource, plan
 from lipsync_core.speaker_file import parse_speakers
 
 HANG = 60.0
@@ -85,7 +86,8 @@ def seeds(folder: Path) -> dict[str, list[bytes]]:
     torch.save({"a": torch.zeros(3)}, folder / "old.pth", _use_new_zipfile_serialization=False)
     frame = {"speakers": [{"bbox": [1, 2, 30, 40], "speaker_id": 1, "is_speaking": True, "voice": "a"}], "bypass": False}
     job = {"video": "a.mp4", "audio": "a.wav", "strength": 1.1, "lossless": True, "voice": ["0=a.wav"], "output": "x/a.mp4"}
-    return {"video": [muxed(clip, folder / "front.mp4", movflags="faststart"), clip.read_bytes(),
+    return {"options": [bytes(range(start, start + 4)) for start in range(0, 200, 3)],
+            "video": [muxed(clip, folder / "front.mp4", movflags="faststart"), clip.read_bytes(),
                       *(muxed(clip, folder / f"clip{suffix}") for suffix in (".mkv", ".mov", ".ts"))],
             "sound": sounds(speech, folder), "speakers": [json.dumps({"frames": [frame] * 3}).encode()],
             "jobs": [json.dumps(job).encode(), b"video,audio,strength\na.mp4,a.wav,1.1\n"],
@@ -131,8 +133,27 @@ def checkpoint(data: bytes, folder: Path) -> None:
     tensor_shapes(folder / "given.bin")
 
 
+NUMBERS = ("start", "duration", "audio-start", "offset-ms", "fps", "strength", "smoothing", "feather", "mask-grow", "crf", "bitrate",
+           "background-volume", "restore-strength", "extend-seconds", "batch-size", "face", "bypass", "codec", "preset", "audio-codec")
+AT_ENDS = ("nan", "inf", "-inf", "-1", "0", "1", "1e308", "-1e308", "1e400", "1e-320", "99999999999999999999", "", "-", "0,0", "nan,nan",
+           "1-", "1-0", "all", "auto", "\u202e", "mp3", "h264", "k", "1k")
+
+
+def options(data: bytes, folder: Path) -> None:
+    """What a command line with two options says; bytes choose them."""
+    words = []
+    for index in range(0, min(len(data), 4) // 2 * 2, 2):
+        words.append(f"--{NUMBERS[data[index] % len(NUMBERS)]}={AT_ENDS[data[index + 1] % len(AT_ENDS)]}")
+    chosen = dub_parser().parse_args(["-o", str(folder / "out.mp4"), *words, "--", str(folder / "clip.mp4"), str(folder / "speech.wav")])
+    wanted = options_of(chosen)
+    wanted.check()
+    source = VideoSource(chosen.video, start=wanted.start, duration=wanted.duration)
+    plan(wanted.encoding, source.info, chosen.output, lambda sentence: None)
+    load_speech(chosen.audio, start=wanted.audio_start)
+
+
 READERS: dict[str, Callable[[bytes, Path], object]] = {
-    "video": video, "sound": sound, "checkpoint": checkpoint,
+    "video": video, "sound": sound, "checkpoint": checkpoint, "options": options,
     "speakers": lambda data, folder: parse_speakers(data.decode("utf-8", "replace")),
     "jobs": lambda data, folder: read_jobs("-", folder, text=data.decode("utf-8", "replace"))}
 

@@ -222,6 +222,6 @@ def _bits(text: str) -> int:
         value = int(float(text[:-1] if factor > 1 else text) * factor)
         if value > 0:
             return value
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise ValueError(f"{text!r} is no bitrate: write bits a second, for example 8M or 800k.")

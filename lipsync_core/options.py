@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 SILENCE = ("close", "keep", "generate")
 EXTEND_AUDIO = ("off", "silence")
+LATEST = 1e7
+"""Seconds, a third of a year: no recording is longer, and no number that is none gets by."""
+MOST_OFFSET = 10_000.0
+"""Milliseconds between mouth and sound at most: more is another sound."""
 AUTO = "auto"
 """Speaker data that are told from the source: from lips and sound."""
 SOURCE = "source"
@@ -132,9 +136,12 @@ class DubOptions:
             raise LipSyncError(f"A restorer's strength of {self.restore_strength:g} is out of range: use 0 (off) to 1 (all of it).")
         if self.batch_size < 1:
             raise LipSyncError(f"A batch of {self.batch_size} is none: use 1 or more.")
-        if self.start < 0 or self.audio_start < 0 or (self.duration is not None and self.duration <= 0):
-            raise LipSyncError("Start times can't be negative and a duration must be above 0: check --start, --duration and "
+        if not (0 <= self.start <= LATEST and 0 <= self.audio_start <= LATEST
+                and (self.duration is None or 0 < self.duration <= LATEST)):
+            raise LipSyncError("Start times can't be negative and a duration must be above 0 (seconds): check --start, --duration and "
                                "--audio-start.")
+        if not abs(self.offset_ms) <= MOST_OFFSET:
+            raise LipSyncError(f"An offset of {self.offset_ms:g} ms is out of range: use {-MOST_OFFSET:g} to {MOST_OFFSET:g}.")
         if self.generator_options and not isinstance(self.generator, (str, Path)):
             raise LipSyncError("A generator that is set up already takes no options: give them where it is set up.")
         if self.voices and self.speakers == AUTO:

@@ -65,6 +65,8 @@ def plan(encoding: Encoding, info: VideoInfo, target: Path, warn: Callable[[str]
     if encoding.audio_codec and encoding.audio_codec not in _HOLDS[suffix]:
         raise OutputError(f"A {suffix} file holds no sound of {encoding.audio_codec!r} that players play: use one of "
                           f"{', '.join(_HOLDS[suffix])}.")
+    if encoding.crf is not None and not 0 <= encoding.crf <= 63:
+        raise OutputError(f"A crf of {encoding.crf:g} is out of range: use 0 (best) to 51 (63 for AV1 and VP9).")
     encoder = encoding.codec.lower() or ("vp9" if suffix == ".webm" else "h264")
     encoder = ENCODERS.get(encoder, encoder)
     wanted = encoding.pix_fmt or _plain(info.pix_fmt)
