@@ -83,8 +83,8 @@ class LiveDubber:
     with a sound of their own (`push_audio(..., voice=1)`): who has which, as `face`; a number is a person's, from the left as they are
     first seen, and a person keeps the voice in later shots.
     `lookahead`: seconds, 0.8 to 1; the shorter one hears a little worse. `rotation` as in `media.VideoInfo`, of the frames. `threaded`:
-    faces are followed in a thread of its own beside what the caller does, which makes it half as fast again on two cores; use it as a
-    context manager then, or `close` it. Else it has no threads. Raises `LipSyncError` for options out of range.
+    faces are followed in a thread of its own, so that `push_frame` returns at once (no more frames a second: `benchmarks/live.py`); use it
+    as a context manager then, or `close` it. Else it has no threads. Raises `LipSyncError` for options out of range.
     """
 
     def __init__(self, options: DubOptions | None = None, *, lookahead: float = LONGEST, voices: Sequence[FaceRule] = (), rotation: int = 0,
