@@ -60,10 +60,10 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
     from .pool import Pool
 
     manifest = Manifest(chosen.output)
-    done = {key for key in manifest.done()} if chosen.resume else set()
+    done = manifest.done() if chosen.resume else set()
     left = [job for job in jobs if not (job.key in done and job.output.is_file())]
     failed, ended = 0, len(jobs) - len(left)
-    pool = Pool(min(chosen.workers, max(1, len(left))), retries=chosen.retries, force=chosen.force or chosen.resume)
+    pool = Pool(min(chosen.workers, max(1, len(left))), retries=chosen.retries, force=chosen.force)
     hooks.progress("batch", ended, len(jobs))
     for result in pool.run(left):
         manifest.add(result.job, result.status, error=result.error, seconds=round(result.seconds, 2), tries=result.tries,

@@ -282,8 +282,8 @@ def _failure(error: LipSyncError, folder: Path | None = None) -> Failure:
 
 
 def _give_back() -> None:
-    """Let the system have the memory that a request's threads have freed: glibc keeps it for threads to come, and after a hundred requests
-    that is as much again as the server needs."""
+    """Let the system have the memory that a request's threads have freed: glibc keeps it for threads to come, and it adds up over
+    requests (`benchmarks/serving.py --trials jobs`)."""
     if sys.platform != "linux":
         return
     try:

@@ -17,8 +17,8 @@ from .spool import UploadError
 LOSSY = (30, 8)
 """Megabits a second, and frames from one key frame to the next, where lossy encoding says nothing else; as the reference system."""
 PRESET = "veryfast"
-"""Of x264, where a request says nothing of it: a third of the usual preset's work for a sixth more bytes (720p, CRF 18), which on a CPU
-decides whether a stream is made as fast as it is shown."""
+"""Of x264, where a request says nothing of it: far less work than its usual preset for somewhat larger files, which on a CPU decides
+whether a stream is made as fast as it is shown."""
 KEY_FRAMES = 50
 """The same where nothing is said of the encoding."""
 SLOW, FAST = 1.5, 0.6

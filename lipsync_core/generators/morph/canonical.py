@@ -93,7 +93,7 @@ def smooth_over_time(values: np.ndarray, times: np.ndarray, sigma: float) -> np.
             near = part[low:high]
             away = (times[near] - times[rows][:, None]) / sigma
             weight = np.exp(-0.5 * away ** 2) * (np.abs(away) <= 3)
-            # Not NumPy's `@`: after a product of this size its BLAS keeps a core busy for 30 ms, waiting for the next one.
+            # Not NumPy's `@`: after a product of this size its BLAS keeps a core busy for a while, waiting for the next one.
             with inference():
                 sums = torch.from_numpy(weight) @ torch.from_numpy(np.ascontiguousarray(values[near]).view(np.float64))
             result[rows] = sums.numpy().view(np.complex128) / weight.sum(1, keepdims=True)
