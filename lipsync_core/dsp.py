@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -57,21 +58,21 @@ def frame_levels(samples: np.ndarray, bands: int, hop: int) -> np.ndarray:
 
 
 def band_levels(samples: np.ndarray, bands: int = 40, rate: float = 100.0, block: float = 6.0) -> np.ndarray:
-    """Mel levels in dB, 60 to 7600 Hz, 25 ms windows: float32 (frames, bands), frame i at i / rate seconds.
+    """Mel levels in dB, 60 to 7600 Hz, 25 ms windows: float32 (frames, bands), frame i at i / rate seconds."""
+    return np.concatenate(list(level_blocks(samples, bands, rate, block)))
 
-    Long recordings are worked through in blocks of `block` seconds, so that memory stays small.
-    """
+
+def level_blocks(samples: np.ndarray, bands: int = 40, rate: float = 100.0, block: float = 6.0) -> Iterator[np.ndarray]:
+    """`band_levels` in blocks of `block` seconds: those of an hour are 58 MB."""
     hop, half = round(SPEECH_RATE / rate), LEVEL_WINDOW // 2
     total = len(samples) // hop + 1
     step = int(block * rate)
-    levels = np.empty((total, bands), np.float32)
     for first in range(0, total, step):
         last = min(first + step, total)
         begin, end = first * hop - half, (last - 1) * hop + half
         part = np.asarray(samples[max(0, begin):max(0, end)], np.float32)
         part = np.pad(part, (max(0, -begin), max(0, end - begin - len(part) - max(0, -begin))))
-        levels[first:last] = frame_levels(part, bands, hop)[:last - first]
-    return levels
+        yield frame_levels(part, bands, hop)[:last - first]
 
 
 STEADY = 5.0
@@ -84,9 +85,18 @@ def speech_activity(levels: np.ndarray, rate: float = 100.0) -> np.ndarray:
     Energy between 150 Hz and 4 kHz against the recording's own noise floor, with hysteresis: speech begins `RISE` dB above
     the floor and ends below half of that; gaps under 120 ms are bridged, bursts under 40 ms dropped.
     """
+    return active(voice_energy(levels), rate)
+
+
+def voice_energy(levels: np.ndarray) -> np.ndarray:
+    """dB (frames,) between 150 Hz and 4 kHz, of `band_levels` (frames, bands)."""
     centres = mel_to_hz(np.linspace(hz_to_mel(60), hz_to_mel(7600), levels.shape[1] + 2))[1:-1]
     band = (centres > 150) & (centres < 4000)
-    energy = 10 * np.log10((10 ** (levels[:, band] / 10)).mean(1))
+    return 10 * np.log10((10 ** (levels[:, band] / 10)).mean(1))
+
+
+def active(energy: np.ndarray, rate: float) -> np.ndarray:
+    """`speech_activity` of the `voice_energy` of all its levels."""
     energy = np.convolve(np.pad(energy, 2, mode="edge"), np.ones(5) / 5, mode="valid")
     # Silence in files is often digital: a floor below -75 dB of full scale says nothing about the room.
     loud = float(np.quantile(energy, 0.95))

@@ -13,13 +13,15 @@ import soxr
 from ..errors import MediaError
 from ..files import check_file, own_reader
 from ..types import SPEECH_RATE, AudioOriginal, Speech
+from .store import Store
 
 if TYPE_CHECKING:
     import av
 
 
 def load_speech(path: Path | str | BinaryIO, *, start: float = 0.0, duration: float | None = None, channel: str | int = "mix") -> Speech:
-    """Read, mix down (or take one `channel`, from 0) and resample to 16 kHz; block by block, so that an hour fits.
+    """Read, mix down (or take one `channel`, from 0) and resample to 16 kHz; block by block; what is longer than `store.LONG` lies
+    in a temporary file.
 
     `start` and `duration` in seconds. The file itself stays named in `Speech.original` for muxing.
     Raises `MediaError`: no such file, a folder, not media, no sound track, no such channel, nothing to hear in the window.
@@ -140,7 +142,7 @@ def _collect(blocks: Iterator[tuple[np.ndarray, int]], start: float, duration: f
              path: Path | BinaryIO) -> np.ndarray:
     """Blocks ((n, channels) float32, rate) -> float32 (m,) at 16 kHz of the window."""
     resampler: soxr.ResampleStream | None = None
-    position, parts = 0, []
+    position, parts = 0, Store()
     for block, rate in blocks:
         resampler = resampler or soxr.ResampleStream(rate, SPEECH_RATE, 1, dtype="float32")
         begin = round(start * rate)
@@ -149,13 +151,13 @@ def _collect(blocks: Iterator[tuple[np.ndarray, int]], start: float, duration: f
         high = len(block) if end is None else min(len(block), end - position)
         position += len(block)
         if high > low:
-            parts.append(resampler.resample_chunk(_clean(_mono(block[low:high], channel, _name(path)))))
+            parts.add(resampler.resample_chunk(_clean(_mono(block[low:high], channel, _name(path)))))
         if end is not None and position >= end:
             break
     if resampler is None:
         return np.zeros(0, np.float32)
-    parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(parts).astype(np.float32)
+    parts.add(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    return parts.array()
 
 
 def _soundfile_blocks(path: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:

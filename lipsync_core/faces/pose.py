@@ -20,6 +20,8 @@ _TEMPLATE = np.array([
 them: Procrustes mean of the landmark teacher's (MediaPipe FaceMesh) points on the stills and clips of the training data. The
 brow-to-chin line stands upright in it, which is what pitch 0 means here."""
 
+ROWS = 4096
+"""Rows that are worked on at a time."""
 _WEIGHT = np.ones(68)
 _WEIGHT[0:17] = 0.15
 _WEIGHT[17:27] = 0.3
@@ -32,6 +34,8 @@ def estimate_pose(landmarks: np.ndarray) -> np.ndarray:
 
     Yaw > 0: the face turns to the picture's right; pitch > 0: it looks up; roll > 0: its eye line turns clockwise.
     """
+    if len(landmarks) > ROWS:                                         # hours need no more memory than minutes
+        return np.concatenate([estimate_pose(landmarks[i:i + ROWS]) for i in range(0, len(landmarks), ROWS)])
     points = np.asarray(landmarks, np.float64)
     weight = _WEIGHT / _WEIGHT.sum()
     model = _TEMPLATE - weight @ _TEMPLATE

@@ -13,6 +13,10 @@ SHAPE = 0.026
 FEATURES = 0.07
 """The same for brows, nose and eyes, which hardly change their shape."""
 
+ROWS, AROUND = 4096, 0.5
+"""Rows that are worked on at a time, so that hours need no more memory than minutes, and the seconds around them that are looked at: five
+times the largest width."""
+
 
 def local_parabola(values: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:
     """`values` (n, k) at `times` (n,), each replaced by the value of a parabola fitted around it with Gaussian weights.
@@ -59,27 +63,43 @@ def smooth_landmarks(landmarks: np.ndarray, times: np.ndarray, cuts: np.ndarray 
     (indices of rows that begin a new shot). `strength` multiplies all widths in time; 0 leaves the landmarks as they are."""
     if strength <= 0:
         return np.asarray(landmarks, np.float32).copy()
-    points = np.asarray(landmarks, np.float64)
     borders = set(np.flatnonzero(np.diff(times) > 0.25) + 1) | set(np.asarray(cuts if cuts is not None else [], int).tolist())
-    result = np.empty_like(points)
-    for part in np.split(np.arange(len(points)), sorted(b for b in borders if 0 < b < len(points))):
-        result[part] = _smooth_part(points[part], np.asarray(times, np.float64)[part] / strength)
-    return result.astype(np.float32)
+    result = np.empty(np.shape(landmarks), np.float32)
+    places = sorted(b for b in borders if 0 < b < len(result))
+    for begin, end in zip([0, *places], [*places, len(result)]):
+        part, time = landmarks[begin:end], np.asarray(times, np.float64)[begin:end] / strength
+        template = _template(part[np.linspace(0, len(part) - 1, min(len(part), ROWS)).round().astype(int)]) if len(part) else None
+        for first in range(0, len(part), ROWS):
+            last = min(first + ROWS, len(part))
+            low, high = np.searchsorted(time, [time[first] - AROUND, time[last - 1] + AROUND])
+            low, high = max(0, min(int(low), first - 4)), min(len(part), max(int(high), last + 4))
+            result[begin + first:begin + last] = _smooth_part(part[low:high], time[low:high], template)[first - low:last - low]
+    return result
 
 
-def _smooth_part(points: np.ndarray, times: np.ndarray) -> np.ndarray:
-    if len(points) < 3:
-        return points
-    z = points[..., 0] + 1j * points[..., 1]
+_STEADY = np.ones(68)
+_STEADY[48:], _STEADY[:17] = 0.1, 0.3                                 # speech must not move the head
+_STEADY /= _STEADY.sum()
+
+
+def _complex(points: np.ndarray) -> np.ndarray:
+    points = np.asarray(points, np.float64)
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def _template(points: np.ndarray) -> np.ndarray:
+    """The face of a part, complex (68,), its steady middle at 0."""
+    z = _complex(points)
     mean = (z - z.mean(1, keepdims=True))
     scale = np.sqrt((np.abs(mean) ** 2).mean(1, keepdims=True))
     template = (mean / scale).mean(0)
-    template -= template.mean()
-    steady = np.ones(68)
-    steady[48:], steady[:17] = 0.1, 0.3                               # speech must not move the head
-    steady /= steady.sum()
-    centre_t = (steady * template).sum()
-    centred = template - centre_t
+    return template - (_STEADY * template).sum()
+
+
+def _smooth_part(points: np.ndarray, times: np.ndarray, centred: np.ndarray) -> np.ndarray:
+    if len(points) < 3:
+        return points
+    z, steady = _complex(points), _STEADY
     # Head: position, size and turn as two complex numbers a frame. Face: what is left, in units of the head.
     middle = (z * steady).sum(1)
     turn = ((z - middle[:, None]) * centred.conj() * steady).sum(1) / (np.abs(centred) ** 2 * steady).sum()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..rows import Rows
 from ..types import FaceTrack, Pixels
 from .activation import activation
 from .album import Album, trim
@@ -46,7 +47,7 @@ class _Live:
     """In order of appearance."""
     frames: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
-    shapes: list[np.ndarray] = field(default_factory=list)
+    shapes: Rows = field(default_factory=lambda: Rows((68, 2)))
     scores: list[float] = field(default_factory=list)
     shots: list[int] = field(default_factory=list)
     looks: bytearray = field(default_factory=bytearray)
@@ -103,8 +104,9 @@ class _Live:
         count = int(np.searchsorted(self.times, before))
         if not count:
             return
-        for name in ("frames", "times", "shapes", "scores", "shots"):
+        for name in ("frames", "times", "scores", "shots"):
             del getattr(self, name)[:count]
+        self.shapes.drop(count)
         del self.looks[:count * LOOK_BYTES]
         self.album.forget(before)
 
@@ -259,7 +261,7 @@ class Tracker:
     def _track(self, live: _Live) -> FaceTrack:
         frames, times = np.array(live.frames, np.int64), np.array(live.times)
         shots = np.array(live.shots)
-        landmarks = smooth_landmarks(np.stack(live.shapes), times, np.flatnonzero(np.diff(shots)) + 1, self.smoothing)
+        landmarks = smooth_landmarks(live.shapes.array(), times, np.flatnonzero(np.diff(shots)) + 1, self.smoothing)
         boxes = np.concatenate([landmarks.min(1), landmarks.max(1)], 1)
         scores = np.array(live.scores, np.float32)
         pose = estimate_pose(landmarks)

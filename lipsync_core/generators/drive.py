@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..dsp import band_levels, speech_activity
+from ..dsp import active, level_blocks, voice_energy
 from ..types import Drive
 
 ACTIVITY_RATE = 100.0
@@ -15,7 +15,7 @@ ACTIVITY_RATE = 100.0
 
 def activity_of(samples: np.ndarray) -> np.ndarray:
     """Who speaks when in speech (n,) float32 at 16 kHz: float32 (m,), 0..1, `ACTIVITY_RATE` a second."""
-    return speech_activity(band_levels(samples, rate=ACTIVITY_RATE), ACTIVITY_RATE)
+    return active(np.concatenate([voice_energy(levels) for levels in level_blocks(samples, rate=ACTIVITY_RATE)]), ACTIVITY_RATE)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
-from ...dsp import band_levels, speech_activity
+from ...dsp import active, level_blocks, voice_energy
 from ...hearing.listening import SHAPE_RATE
 from ...hearing.reading import LATER
+from ...rows import Rows
 from ...types import SPEECH_RATE
-from .articulation_net import BANDS, RATE, start_loudness
+from .articulation_net import BANDS, RATE, energy_of, start_loudness
 from .ear import COLUMNS, Ear, EarState
 from .streaming import StreamState
 
@@ -83,14 +84,16 @@ class NetArticulation:
 
     def _hear(self, samples: np.ndarray, check: Callable[[], None]) -> np.ndarray:
         """Columns of `MouthShape` at `SHAPE_RATE`, float32 (m, 7)."""
-        levels = band_levels(samples, BANDS, RATE)
-        state = EarState(StreamState(loudness=start_loudness(levels)))
-        parts = []
+        energy, voice, raw = Rows((), np.float64), Rows((), np.float64), Rows((len(COLUMNS),))
+        for levels in level_blocks(samples, BANDS, RATE):
+            energy.extend(energy_of(levels))
+            voice.extend(voice_energy(levels))
+        state = EarState(StreamState(loudness=start_loudness(energy.array())))
         for first in range(0, max(len(samples), 1), BLOCK):
             check()
             found, state = self.ear.feed(samples[first:first + BLOCK], state, last=first + BLOCK >= len(samples))
-            parts.append(found)
-        curves = finish(np.concatenate(parts), speech_activity(levels, RATE))
+            raw.extend(found)
+        curves = finish(raw.array(), active(voice.array(), RATE))
         return np.concatenate([curves, np.zeros((1, curves.shape[1]), np.float32)])     # at rest after the end
 
 

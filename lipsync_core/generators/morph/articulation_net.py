@@ -47,7 +47,7 @@ def normalise(levels: np.ndarray, state: Loudness) -> tuple[np.ndarray, Loudness
     """
     if not len(levels):
         return np.zeros((0, levels.shape[1]), np.float32), state
-    energy = 10 * np.log10((10 ** (levels.astype(np.float64) / 10)).mean(1))
+    energy = energy_of(levels)
     fall = DECAY / RATE * np.arange(1, len(levels) + 1)
     peak = np.maximum(np.maximum.accumulate(energy + fall), state.peak) - fall
     shown = np.maximum(peak, QUIETEST)
@@ -93,9 +93,11 @@ RIGHT = sum(ahead for _, ahead in BLOCKS)
 """Shapes of the past and of the future that a shape depends on."""
 
 
-def start_loudness(levels: np.ndarray) -> Loudness:
-    """What to remember before a recording that is known whole: its own loudness (90th percentile of its energy)."""
-    if not len(levels):
-        return Loudness()
-    energy = 10 * np.log10((10 ** (np.asarray(levels, np.float64) / 10)).mean(1))
-    return Loudness(float(np.quantile(energy, 0.9)))
+def energy_of(levels: np.ndarray) -> np.ndarray:
+    """dB, float64 (n,), of levels (n, BANDS)."""
+    return 10 * np.log10((10 ** (np.asarray(levels, np.float64) / 10)).mean(1))
+
+
+def start_loudness(energy: np.ndarray) -> Loudness:
+    """What to remember before a recording that is known whole, of which `energy` is `energy_of`: its own loudness, the 90th percentile."""
+    return Loudness(float(np.quantile(energy, 0.9))) if len(energy) else Loudness()

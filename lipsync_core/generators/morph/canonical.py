@@ -17,6 +17,8 @@ STABLE = np.array([27, 28, 29, 30, 31, 33, 35, 36, 37, 38, 39, 40, 41, 42, 43, 4
 """Nose and eyes: the points that speech leaves in place."""
 JAW = np.arange(0, 17)
 LIPS = np.arange(48, 68)
+ROWS = 4096
+"""Rows of a track that are worked on at a time: hours need no more memory than minutes."""
 
 
 def to_complex(points: np.ndarray) -> np.ndarray:
@@ -43,6 +45,8 @@ def canonical_stable(landmarks: np.ndarray) -> np.ndarray:
 
     `landmarks` (n, 68, 2). Frames seen from the front (widest eyes for their height) count most, since a turned head shortens x.
     """
+    if len(landmarks) > ROWS:                                         # hours show no other nose than minutes of them
+        landmarks = landmarks[np.linspace(0, len(landmarks) - 1, ROWS).round().astype(int)]
     points = to_complex(landmarks)
     eye = points[:, 45] - points[:, 36]
     canonical = (points - points[:, 30:31]) / eye[:, None]
@@ -69,12 +73,9 @@ def turned(landmarks: np.ndarray) -> np.ndarray:
     than a syllable does. Differences between rows of this tell by how much.
     """
     front = to_complex(mean_face(np.zeros((1, 3))))[0, STABLE]
-    parts = []
-    for first in range(0, len(landmarks), 4096):                       # an hour's faces are not needed all at once
-        face = to_complex(mean_face(estimate_pose(landmarks[first:first + 4096])))
-        a, b = fit_similarity(front, face[:, STABLE])
-        parts.append((face[:, MOUTH] - b[:, None]) / a[:, None])
-    return np.concatenate(parts)
+    face = to_complex(mean_face(estimate_pose(landmarks)))
+    a, b = fit_similarity(front, face[:, STABLE])
+    return (face[:, MOUTH] - b[:, None]) / a[:, None]
 
 
 SMOOTHED = 128

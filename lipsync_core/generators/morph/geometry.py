@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canonical import JAW, LIPS, MOUTH, STABLE, canonical_stable, fit_similarity, smooth_over_time, to_complex, turned
+from .canonical import JAW, LIPS, MOUTH, ROWS, STABLE, canonical_stable, fit_similarity, smooth_over_time, to_complex, turned
 
 # Within LIPS (subtract 48): outer ring 0..11, inner ring 12..19; corners 0, 6 (outer) and 12, 16 (inner).
 UPPER = np.array([1, 2, 3, 4, 5, 13, 14, 15])
@@ -40,6 +40,8 @@ TURNS, PLACE, SHAPE = 0.12, 0.35, 2.0
 """Seconds (sigma) over which are learned: the head's turns; where the mouth is in the face and how full the lips are, which are not
 redrawn; how the lips lie along their width, which must outlast words (with 0.35 the source's vowels stayed: r 0.7 of the drawn width with
 the source's own)."""
+AROUND = 3.25
+"""Of `SHAPE`, how far around a block of rows is looked: the means reach 3 of it, and what goes into them `TURNS`."""
 MOST_DROP = 0.15
 """Most that a chin is moved, canonical units; see `warp.NECK`."""
 JAW_SHARE = 0.55
@@ -121,14 +123,33 @@ def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray, b
     if before is not None:
         looks = min(before.looks + 1, LOOKS)
         stable = before.stable + (stable - before.stable) / looks
+    blocks = [(first, min(first + ROWS, len(times))) for first in range(0, len(times), ROWS)]
+    gap = np.concatenate([inner_gap(_face(landmarks[first:last], stable)[:, :20])[:, 2] for first, last in blocks])
+    low = float(np.quantile(gap, 0.05))
+    closed_gap = _near(low if low < 0.03 else 0.0, None if before is None else before.closed_gap)
+    base, chin, spread = (np.concatenate(parts) for parts in zip(*(_at_rest(landmarks, times, block, stable, closed_gap)
+                                                                   for block in blocks)))
+    seen = float(np.quantile(np.maximum(gap - closed_gap, 0.0), 0.97))
+    widest = _near(float(np.clip(max(seen, DEFAULT_RANGE), *RANGE_LIMITS)), None if before is None else before.range)
+    return PersonMouth(stable, base, chin, spread, closed_gap, widest, looks)
+
+
+def _face(landmarks: np.ndarray, stable: np.ndarray) -> np.ndarray:
+    """Lips and chin (`MOUTH`), complex (n, 21), canonical."""
     points = to_complex(landmarks)
     a, b = fit_similarity(stable, points[:, STABLE])
-    face = (points[:, MOUTH] - b[:, None]) / a[:, None]
+    return (points[:, MOUTH] - b[:, None]) / a[:, None]
+
+
+def _at_rest(landmarks: np.ndarray, times: np.ndarray, block: tuple[int, int], stable: np.ndarray,
+             closed_gap: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`PersonMouth.base`, `chin` and `spread` of the rows of `block` (the first, the one after the last)."""
+    low = int(np.searchsorted(times, times[block[0]] - AROUND * SHAPE))
+    high = int(np.searchsorted(times, times[block[1] - 1] + AROUND * SHAPE, side="right"))
+    landmarks, times, rows = landmarks[low:high], times[low:high], slice(block[0] - low, block[1] - low)
+    face = _face(landmarks, stable)
     lips, chin = face[:, :20], face[:, 20:]
-    gap = inner_gap(lips)
-    low = float(np.quantile(gap[:, 2], 0.05))
-    closed_gap = _near(low if low < 0.03 else 0.0, None if before is None else before.closed_gap)
-    effective = np.maximum(gap - closed_gap, 0.0)
+    effective = np.maximum(inner_gap(lips) - closed_gap, 0.0)
     closed = close_lips(lips, effective)
     # What a turning head does to a mouth is what it does to a mean face's; taken out, only the person's own is left.
     mean = smooth_over_time(turned(landmarks), times, TURNS)
@@ -137,13 +158,10 @@ def study_person(landmarks: np.ndarray, times: np.ndarray, frames: np.ndarray, b
     place = smooth_over_time(seam - mean_seam, times, PLACE)
     own = (closed - seam) - (mean_lips - mean_seam)
     shape = smooth_over_time(own, times, SHAPE).real + 1j * smooth_over_time(own, times, PLACE).imag
-    base = place + shape + mean_lips
-    chin = smooth_over_time(chin - mean[:, 20:] - 1j * JAW_SHARE * effective[:, 2:3], times, SHAPE) + mean[:, 20:]
-    relaxed = RELAXED * np.abs(mean_lips[:, 6] - mean_lips[:, 0])
-    spread = np.clip(np.abs(base[:, 6] - base[:, 0]) / relaxed - 1, 0, MOST_SPREAD)
-    seen = float(np.quantile(effective[:, 2], 0.97))
-    widest = _near(float(np.clip(max(seen, DEFAULT_RANGE), *RANGE_LIMITS)), None if before is None else before.range)
-    return PersonMouth(stable, base, chin[:, 0].imag, spread, closed_gap, widest, looks)
+    base = (place + shape + mean_lips)[rows]
+    chin = (smooth_over_time(chin - mean[:, 20:] - 1j * JAW_SHARE * effective[:, 2:3], times, SHAPE) + mean[:, 20:])[rows, 0].imag
+    relaxed = RELAXED * np.abs(mean_lips[rows, 6] - mean_lips[rows, 0])
+    return base, chin, np.clip(np.abs(base[:, 6] - base[:, 0]) / relaxed - 1, 0, MOST_SPREAD)
 
 
 def _near(value: float, before: float | None) -> float:

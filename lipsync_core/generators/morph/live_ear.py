@@ -9,7 +9,7 @@ from ...errors import LipSyncError
 from ...hearing.listening import SHAPE_RATE, Windows, window_of
 from ...types import SPEECH_RATE
 from .articulation import NEAR, finish, shape_of
-from .articulation_net import BANDS, RATE, start_loudness
+from .articulation_net import BANDS, RATE, energy_of, start_loudness
 from .ear import COLUMNS, Ear, EarState
 from .streaming import StreamState
 
@@ -64,7 +64,7 @@ class LiveEar:
         if not last and self._count < max(window_of(step, self._ear.windows)[1], LOUDNESS * SPEECH_RATE):
             return
         if self._state is None:
-            self._state = EarState(StreamState(loudness=start_loudness(band_levels(self._samples, BANDS, RATE))))
+            self._state = EarState(StreamState(loudness=start_loudness(energy_of(band_levels(self._samples, BANDS, RATE)))))
         found, self._state = self._ear.feed(self._pending, self._state, last=last)
         self._pending = self._pending[:0]
         self._raw = np.concatenate([self._raw, found])

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from ...audio import load_speech
 from ...dsp import band_levels, speech_activity
 from ...generators.morph.articulation import finish
-from ...generators.morph.articulation_net import BANDS, RATE, start_loudness
+from ...generators.morph.articulation_net import BANDS, RATE, energy_of, start_loudness
 from ...generators.morph.streaming import Articulator, StreamState
 from ...hearing.encoder import WIDTH
 from ...hearing.listening import DEPTH, LIVE, SHAPE_RATE, TAPS, WHOLE, Windows, heard, load_encoder
@@ -70,7 +70,7 @@ def inputs_of(clip: RealClip, samples: np.ndarray, networks: Articulator, window
               ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
     """What a clip's sound gives the reading, once for each kind of `windows`, and the networks' rows."""
     m, encoder = len(clip.opening), load_encoder()
-    state = StreamState(loudness=start_loudness(band_levels(samples, BANDS, RATE)))
+    state = StreamState(loudness=start_loudness(energy_of(band_levels(samples, BANDS, RATE))))
     raw, _ = networks.feed(samples, state, last=True)
     raw = np.pad(raw, ((0, max(0, m - len(raw))), (0, 0)), mode="edge")[:m]
     near = around(torch.from_numpy(raw), 0, m).flatten(1).numpy()
