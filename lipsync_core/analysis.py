@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -28,6 +29,8 @@ class Analysis:
     """False where the limit cut the clip off."""
     albums: list[Album]
     """In the order of `FaceTrack.track_id`."""
+    times: np.ndarray
+    """float64 (frames,), seconds at which each frame is shown."""
 
     def references(self, track: FaceTrack, count: int) -> list[FaceCrop]:
         """See `references_of`."""
@@ -55,7 +58,7 @@ def analyse(source: Clip, backend: FaceBackend, hooks: Hooks, *, limit: float | 
     """Track every face of the clip; frames at or after `limit` seconds are not looked at. `smoothing` as in
     `faces.smoothing.smooth_landmarks`."""
     tracker = Tracker(backend, smoothing=smoothing)
-    count, last, complete = 0, Fraction(0), True
+    count, last, complete, times = 0, Fraction(0), True, array("d")
     total = source.frame_count
     if limit is not None:
         total = min(total, round(limit * source.frame_rate))
@@ -67,6 +70,8 @@ def analyse(source: Clip, backend: FaceBackend, hooks: Hooks, *, limit: float | 
                 break
             tracker.feed(item.index, float(item.time), item.pixels)
             count, last = item.index + 1, item.time
+            times.append(float(item.time))
             hooks.progress("analyse", count, max(total, count))
     end = float(last + 1 / source.frame_rate) if count else 0.0
-    return Analysis(tracker.finish(), count, end, tracker.shot_starts, complete, tracker.albums)
+    return Analysis(tracker.finish(), count, end, tracker.shot_starts, complete, tracker.albums,
+                    np.frombuffer(times, np.float64))

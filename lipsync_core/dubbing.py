@@ -7,24 +7,27 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
+
+import av
 
 from .analysis import Analysis, analyse
-from .casting import Role
-from .direction import direct, limit_of, lines_of, tell_lengths
+from .casting import Line, Role
+from .direction import Directed, direct, limit_of, lines_of, tell_lengths
 from .generators import create_generator
 from .making import Part, make
-from .media import Origin, SourceFrame, VideoWriter, check_target, longer, plan
+from .media import Origin, SourceFrame, VideoSource, VideoWriter, check_target, longer, plan
 from .options import AUTO, DubOptions, Soundtrack, Voice
 from .overlay import Overlay
 from .passages import bypassed, check_passages
-from .soundtrack import sound_of
+from .soundtrack import Sound, sound_of
 from .speaker_file import load_speakers
 from .stages import Hearing
 from .threads import Background, Prefetch
 from .types import Drive, Generator, Hooks, Person, Speech
 
 log = logging.getLogger(__name__)
+Writer = TypeVar("Writer", bound=VideoWriter)
 
 
 @dataclass(frozen=True)
@@ -61,42 +64,91 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output:
     face are the source's own, bit for bit before encoding.
     Memory does not grow with the clip. Raises `LipSyncError` and its kinds; the output appears whole or not at all.
     """
-    options = dataclasses.replace(options or DubOptions(), **changes)
-    options.check()
-    if isinstance(options.speakers, (str, Path)) and options.speakers != AUTO:
-        options = dataclasses.replace(options, speakers=load_speakers(options.speakers))        # what is malformed is said at once
-    hooks, warnings = _collecting(hooks or Hooks())
-    output = Path(output)
-    video = Path(video) if isinstance(video, (str, Path)) else video
+    options = checked(options or DubOptions(), **changes)
+    hooks, warnings = collecting(hooks or Hooks())
     generator = generator_of(options)
-    lines = lines_of(audio, options)
-    spoken = max(line.end for line in lines)
-    source = longer(video, options.extend_video, spoken, tail=options.extend_seconds, start=options.start, duration=options.duration,
-                    fps=options.fps)
-    check_target(output, _given(video, audio, options))
-    plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
-    sound = sound_of(video, lines, options, source.info)
-    backend = options.faces().create()
-
-    analysis = analyse(source, backend, hooks, limit=limit_of(options, spoken), smoothing=options.smoothing)
-    directed = direct(video, analysis, lines, options, source, hooks)
-    tell_lengths(analysis, spoken, options, hooks)
-    parts = prepare_parts(analysis, directed.roles, generator, options, hooks)
+    inputs = open_inputs(video, audio, output, options)
+    source = inputs.source
+    analysis, directed = look(inputs, hooks)
+    parts = prepare_parts(cast_of(analysis, directed.roles, generator, options, hooks), generator, options, hooks)
     overlay = Overlay(analysis.tracks, directed, parts, source.info.rotation, options.offset_ms / 1000) if options.overlay else None
 
     dubbed = 0
-    writer = VideoWriter(output, source.info, options.encoding, audio=sound.track(analysis.end), second=sound.original,
-                         carry=None if source.info.still else Origin(video, options.start, analysis.end), warn=hooks.warn)
+    writer = inputs.writer(analysis.end, hooks)
     with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
-        for group in _groups(frames, min(options.batch_size, generator.spec.batch_size), analysis.frames):
-            hooks.check_interrupt()
-            for item, frame, changed in make(group, parts, generator, source.info.rotation, options.blending):
-                dubbed += changed
-                encode.put((overlay.draw(frame, item, changed) if overlay else frame, item.pts))
-            hooks.progress("generate", group[-1].index + 1, analysis.frames)
-    sound.tell(hooks)
-    return DubReport(output, analysis.frames, dubbed, analysis.frames - dubbed, analysis.end, len(analysis.tracks),
+        for item, frame, changed in made(frames, parts, generator, options, source.info.rotation, analysis.frames, hooks):
+            dubbed += changed
+            encode.put((overlay.draw(frame, item, changed) if overlay else frame, item.pts))
+    inputs.sound.tell(hooks)
+    return DubReport(inputs.output, analysis.frames, dubbed, analysis.frames - dubbed, analysis.end, len(analysis.tracks),
                      [part.person.track.track_id for part in parts], warnings, directed.people, directed.turns)
+
+
+def checked(options: DubOptions, **changes: Any) -> DubOptions:
+    """The same with `changes`, and speaker data read. Raises `LipSyncError` for what can't be."""
+    options = dataclasses.replace(options, **changes)
+    options.check()
+    if isinstance(options.speakers, (str, Path)) and options.speakers != AUTO:
+        options = dataclasses.replace(options, speakers=load_speakers(options.speakers))        # what is malformed is said at once
+    return options
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a dub reads and where it goes, opened and checked."""
+
+    video: Path | BinaryIO
+    output: Path
+    options: DubOptions
+    lines: list[Line]
+    source: VideoSource
+    sound: Sound
+
+    @property
+    def spoken(self) -> float:
+        """Seconds at which the last recording ends."""
+        return max(line.end for line in self.lines)
+
+    def writer(self, end: float, hooks: Hooks, kind: type[Writer] = VideoWriter) -> Writer:
+        """The result's file, `end` seconds long."""
+        options, info = self.options, self.source.info
+        return kind(self.output, info, options.encoding, audio=self.sound.track(end), second=self.sound.original,
+                    carry=None if info.still else Origin(self.video, options.start, end), warn=hooks.warn)
+
+
+def open_inputs(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output: Path | str, options: DubOptions) -> Inputs:
+    """Raises `LipSyncError` and its kinds for what can't be read or written."""
+    output = Path(output)
+    video = Path(video) if isinstance(video, (str, Path)) else video
+    lines = lines_of(audio, options)
+    source = source_of(video, options, max(line.end for line in lines))
+    check_target(output, _given(video, audio, options))
+    plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
+    return Inputs(video, output, options, lines, source, sound_of(video, lines, options, source.info))
+
+
+def source_of(video: Path | str | BinaryIO, options: DubOptions, spoken: float) -> VideoSource:
+    """The frames of a dub whose last recording ends at `spoken` seconds."""
+    return longer(video, options.extend_video, spoken, tail=options.extend_seconds, start=options.start, duration=options.duration,
+                  fps=options.fps)
+
+
+def look(inputs: Inputs, hooks: Hooks) -> tuple[Analysis, Directed]:
+    """Who is where in the clip, and who says what."""
+    options, source, spoken = inputs.options, inputs.source, inputs.spoken
+    analysis = analyse(source, options.faces().create(), hooks, limit=limit_of(options, spoken), smoothing=options.smoothing)
+    directed = direct(inputs.video, analysis, inputs.lines, options, source, hooks)
+    tell_lengths(analysis, spoken, options, hooks)
+    return analysis, directed
+
+
+def made(frames: Iterable[SourceFrame], parts: Sequence[Part], generator: Generator, options: DubOptions, rotation: int, end: int,
+         hooks: Hooks) -> Iterator[tuple[SourceFrame, av.VideoFrame, bool]]:
+    """The frames before number `end`, what they became, and whether something did, as `making.make` gives them."""
+    for group in _groups(frames, min(options.batch_size, generator.spec.batch_size), end):
+        hooks.check_interrupt()
+        yield from make(group, parts, generator, rotation, options.blending)
+        hooks.progress("generate", group[-1].index + 1, end)
 
 
 def generator_of(options: DubOptions) -> Generator:
@@ -119,15 +171,19 @@ def _given(*inputs: object) -> list[Path]:
     return [Path(item) for item in inputs if isinstance(item, (str, Path))]
 
 
-def prepare_parts(analysis: Analysis, roles: Sequence[Role], generator: Generator, options: DubOptions, hooks: Hooks) -> list[Part]:
-    """Let the generator hear each recording and see each person once."""
-    drive, passages = Drive(options.strength, options.silence), check_passages(options.bypass)
-    hearing, parts = Hearing(generator, hooks), []
-    for role in roles:
-        # A face in a passage is as good a reference as any.
-        person = Person(bypassed(role.track, passages, options.start), analysis.references(role.track, generator.spec.references))
-        parts.append(Part(person, generator.start(person, hearing(role.speech), drive, hooks), options.offset_ms / 1000))
-    return parts
+def cast_of(analysis: Analysis, roles: Sequence[Role], generator: Generator, options: DubOptions,
+            hooks: Hooks) -> list[tuple[Person, Any]]:
+    """Everybody who says something, and what the generator heard of it: each recording once."""
+    passages, hearing = check_passages(options.bypass), Hearing(generator, hooks)
+    # A face in a passage is as good a reference as any.
+    return [(Person(bypassed(role.track, passages, options.start), analysis.references(role.track, generator.spec.references)),
+             hearing(role.speech)) for role in roles]
+
+
+def prepare_parts(people: Iterable[tuple[Person, Any]], generator: Generator, options: DubOptions, hooks: Hooks) -> list[Part]:
+    """Let the generator see each person once."""
+    drive = Drive(options.strength, options.silence)
+    return [Part(person, generator.start(person, heard, drive, hooks), options.offset_ms / 1000) for person, heard in people]
 
 
 def _groups(frames: Iterable[SourceFrame], size: int, count: int) -> Iterator[list[SourceFrame]]:
@@ -144,7 +200,7 @@ def _groups(frames: Iterable[SourceFrame], size: int, count: int) -> Iterator[li
         yield group
 
 
-def _collecting(hooks: Hooks) -> tuple[Hooks, list[str]]:
+def collecting(hooks: Hooks) -> tuple[Hooks, list[str]]:
     """The same hooks, warnings also kept in a list and sent to the log."""
     sentences: list[str] = []
 

@@ -10,29 +10,18 @@ from typing import BinaryIO
 
 import av
 import numpy as np
-from av.error import FFmpegError
 
+from .again import Again
 from .held import FPS, HeldSource, LongerSource
 from .melt import melted
 from .pixels import FrameView
-from .source import SourceFrame, VideoSource, open_media
+from .source import SourceFrame, VideoSource
 
 EXTEND = ("off", "hold", "forward", "bounce")
 REVERSE = "reverse"
 """NVIDIA's name for bounce."""
 TAIL = 5.0
 """Seconds that are repeated, NVIDIA's own."""
-PIECE, FRAMES, MOST = 8 << 20, 6, 64 << 20
-"""Bytes of decoded frames that are held to hand them out backwards; of large frames as many more as make `FRAMES`, up to `MOST` bytes. A
-longer piece decodes less twice: a key frame comes every 250 frames in most files, and each piece is decoded from the one before it. (A clip
-that is extended to 60 s needs 1.02 times what a clip of 60 s does, `benchmarks/memory.py --bounce`; with 12 MB and 8 frames 1.07.)"""
-THREADS = 2
-"""Of a decoder that seeks: each holds frames of its own."""
-BACK = (0, 2, 10, 50)
-"""Seconds before a frame at which a place to decode from is looked for, one after the other. Indices are in the order of decoding: a seek
-may end behind the frame that is wanted, and at a picture that needs earlier ones. Encoders set key frames 250 frames apart, 10 s."""
-GUESSING = ("mpeg",)
-"""FFmpeg's names of formats whose timestamps after a seek are guesses: a program stream has one a pack, not one a frame."""
 BLEND = 0.2
 """Seconds over which the end of a round melts into the beginning of the next."""
 TINY = 32
@@ -79,7 +68,7 @@ class ExtendedSource(LongerSource):
             yield from waiting
             return
         times = list(clock)
-        with _Again(self, threads, plain) as again:
+        with Again(self, threads, plain) as again:
             if self.how == "forward":
                 self._first = looks.seam(held) if self._first is None else self._first
                 ends = self._melted([item.frame for item in waiting], times, again)
@@ -91,12 +80,12 @@ class ExtendedSource(LongerSource):
             for (index, time, pts), frame in zip(self._further(last), rounds):
                 yield SourceFrame(index, time, pts, frame)
 
-    def _bounce(self, times: Sequence[int], again: _Again) -> Iterator[av.VideoFrame]:
+    def _bounce(self, times: Sequence[int], again: Again) -> Iterator[av.VideoFrame]:
         while True:
             yield from again.backwards(times[:-1])
             yield from again.read(times[1:] or times)
 
-    def _forward(self, times: Sequence[int], again: _Again, held: int) -> Iterator[av.VideoFrame]:
+    def _forward(self, times: Sequence[int], again: Again, held: int) -> Iterator[av.VideoFrame]:
         while True:
             waiting: deque[av.VideoFrame] = deque()
             for frame in again.read(times[self._first:]):
@@ -105,7 +94,7 @@ class ExtendedSource(LongerSource):
                     yield waiting.popleft()
             yield from self._melted(list(waiting), times, again)
 
-    def _melted(self, ends: Sequence[av.VideoFrame], times: Sequence[int], again: _Again) -> list[av.VideoFrame]:
+    def _melted(self, ends: Sequence[av.VideoFrame], times: Sequence[int], again: Again) -> list[av.VideoFrame]:
         """The last frames of a round, each with more of what comes before the first one of the next."""
         first = self._first or 0
         lead = list(again.read(times[max(0, first - len(ends)):first])) if first else []
@@ -145,85 +134,6 @@ class _Looks:
             if jump + turn < least:
                 best, least = i, float(jump + turn)
         return best
-
-
-class _Again:
-    """Frames of a source by their timestamps, from one container that is kept open."""
-
-    def __init__(self, source: VideoSource, threads: int, seekable: bool) -> None:
-        """`seekable`: the file's own timestamps are those that frames are asked for by."""
-        self._source, self._threads, self._seekable = source, threads, seekable
-        self._container: av.container.InputContainer | None = None
-        frame = source.info.width * source.info.height * av.VideoFormat(source.info.pix_fmt).padded_bits_per_pixel // 8 or 1
-        self._spare = source.info.codec == "h264"
-        self._wanted: int | None = None
-        """Timestamp before which frames may be left out."""
-        self._piece = max(2, PIECE // frame, min(FRAMES, MOST // frame))
-
-    def __enter__(self) -> _Again:
-        self._open()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._container.close()
-
-    def _open(self) -> None:
-        if self._container is not None:
-            self._container.close()
-        self._container = open_media(self._source.file)
-        self._stream = self._source.stream_of(self._container)
-        self._stream.thread_type = "AUTO"
-        self._stream.codec_context.thread_count = self._threads or THREADS
-
-    def read(self, times: Sequence[int]) -> Iterator[av.VideoFrame]:
-        """The frames with timestamps from the first to the last of `times`."""
-        if not times:
-            return
-        for pts, frame in self._from(times[0]):
-            if pts > times[-1]:
-                return
-            if pts >= times[0]:
-                yield frame
-
-    def _from(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Frames and timestamps, whole from the timestamp `first` on; of those before it some are left out."""
-        base, begin = self._source.info.time_base, self._stream.start_time or 0
-        for back in BACK if self._seekable and self._container.format.name not in GUESSING else ():
-            try:
-                self._container.seek(max(first - round(back / base), begin), stream=self._stream, backward=True)
-            except FFmpegError:
-                break                                                 # a format that can't
-            self._wanted, good = first, None
-            for pts, frame in self._source.timed(self, self._stream):
-                if good is None:
-                    # FFmpeg's H.264 decoder shows pictures that are not whole where a file marks a place that is no key frame.
-                    good = pts <= first and (frame.key_frame or not self._spare)
-                if not good:
-                    break
-                yield pts, frame
-            if good:
-                return
-        self._open()                                                  # no index, or timestamps that only counting gives
-        self._wanted = first if self._seekable else None
-        yield from self._source.timed(self, self._stream)
-
-    def demux(self, stream: av.video.stream.VideoStream) -> Iterator[av.Packet]:
-        """The container's packets. What no other picture needs is not decoded before the one that is wanted: of H.264, where nal_ref_idc 0
-        says so (ITU-T H.264, 7.4.1), two of five of a file with B-frames."""
-        for packet in self._container.demux(stream):
-            if self._spare:
-                early = self._wanted is not None and packet.pts is not None and packet.pts < self._wanted
-                stream.codec_context.skip_frame = "NONREF" if early else "DEFAULT"
-            yield packet
-
-    def backwards(self, times: Sequence[int]) -> Iterator[av.VideoFrame]:
-        """The frames of `times` from the last to the first."""
-        for end in range(len(times), 0, -self._piece):
-            piece = list(self.read(times[max(0, end - self._piece):end]))
-            if hasattr(self._stream.codec_context, "flush_buffers"):  # what the decoder keeps of its own is as much again
-                self._stream.codec_context.flush_buffers()
-            while piece:
-                yield piece.pop()
 
 
 def longer(file: Path | str | BinaryIO, how: str, seconds: float, *, tail: float = TAIL, start: float = 0, duration: float | None = None,

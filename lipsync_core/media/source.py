@@ -102,6 +102,8 @@ class VideoSource:
         self.duration = None if not duration else Fraction(duration).limit_denominator(1_000_000)
         self.damaged = 0
         """Packets that could not be decoded in the last reading."""
+        self.counted = 0
+        """Frames of the last reading whose timestamps are not the file's own, which said none or did not ascend."""
         self.origin = 0
         """Timestamp of frame 0 in the file, units of `VideoInfo.time_base`, once it was read."""
         with open_media(file) as container:
@@ -141,9 +143,11 @@ class VideoSource:
     def timed(self, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> Iterator[tuple[int, av.VideoFrame]]:
         """Frames with timestamps that ascend, whatever the file says."""
         step, last = max(1, round(1 / (self.info.frame_rate * self.info.time_base))), None
+        self.counted = 0
         for frame in self._decode(container, stream):
             pts = frame.pts if frame.pts is not None else (0 if last is None else last + step)
             last = pts if last is None or pts > last else last + 1
+            self.counted += last != frame.pts
             yield last, frame
 
     def frames(self, threads: int = 0) -> Iterator[SourceFrame]:

@@ -17,7 +17,7 @@ from ..errors import LipSyncError, OutputError
 from ..types import AudioOriginal, SoundBlocks
 from .audio_mux import AudioTrack, own_sound
 from .carried import Carried, Origin
-from .encoding import Encoding, plan
+from .encoding import Encoding, Plan, plan
 from .rotation import patch_rotation
 from .source import VideoInfo
 
@@ -56,7 +56,7 @@ class VideoWriter:
         """`audio` is the sound, `second` another track beside it: the source's own, its `start` and `duration` those of the picture.
         Title, chapters and subtitles come from `carry`."""
         self.target, self.info = Path(target), info
-        self._plan = plan(encoding, info, self.target, warn)
+        self._plan = self._planned(encoding, warn)
         self._partial = self.target.with_name(f".{self.target.stem}.{uuid.uuid4().hex[:8]}.partial{self.target.suffix}")
         self._rotated = False
         self._last: Fraction | None = None
@@ -76,6 +76,9 @@ class VideoWriter:
                 raise
             raise OutputError(f"{self._plan.encoder} can't be set up for {self.target.name} ({_reason(error)}): choose another "
                               f"--codec or container.") from error
+
+    def _planned(self, encoding: Encoding, warn: Callable[[str], None]) -> Plan:
+        return plan(encoding, self.info, self.target, warn)
 
     def _open(self) -> av.container.OutputContainer:
         return av.open(str(self._partial), mode="w")
@@ -129,12 +132,16 @@ class VideoWriter:
             frame.pict_type = PictureType.NONE
             packets = self._stream.encode(frame)
             self._last = pts * self.info.time_base
-            for track in self._beside if packets else ():
-                track.advance(float(self._last))
-            for packet in packets:
-                self._container.mux(packet)
+            self._mux(packets)
         except (FFmpegError, OSError) as error:
             raise self._failed(error) from error
+
+    def _mux(self, packets: Sequence[av.Packet]) -> None:
+        """The picture's packets, what is beside them up to `_last` before them."""
+        for track in self._beside if packets else ():
+            track.advance(float(self._last))
+        for packet in packets:
+            self._container.mux(packet)
 
     def _failed(self, error: BaseException) -> OutputError:
         return OutputError(f"Writing {self.target} failed ({_reason(error)}): look at the free space and the rights of "
@@ -142,8 +149,7 @@ class VideoWriter:
 
     def _finish(self) -> None:
         try:
-            for packet in self._stream.encode(None):
-                self._container.mux(packet)
+            self._flush()
             for track in self._beside:
                 if self._last is not None:
                     end = float(self._last + 1 / self.info.frame_rate)
@@ -154,6 +160,10 @@ class VideoWriter:
         except (FFmpegError, OSError) as error:
             self._discard()
             raise self._failed(error) from error
+
+    def _flush(self) -> None:
+        for packet in self._stream.encode(None):
+            self._container.mux(packet)
 
     def _land(self) -> None:
         """Put what was written in its place."""
