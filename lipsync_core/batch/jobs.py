@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 from ..arguments import common_parent, faces_parent
 from ..dub_command import add_parser
 from ..errors import LipSyncError, MediaError
+from .places import is_url, name_of
 
 VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".jpg", ".jpeg", ".png")
 SOUNDS = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".mp4", ".mov", ".mkv")
@@ -33,12 +35,13 @@ class Job:
     """From 1, in the order in which they are written down."""
     arguments: tuple[str, ...]
     """What `dub` would be told, without the output."""
-    output: Path
+    output: str
+    """A path, or a URL (`places`)."""
 
     @property
     def key(self) -> str:
         """Tells the same job again, in another list too."""
-        return hashlib.sha256("\0".join([*self.arguments, str(self.output)]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return hashlib.sha256("\0".join([*self.arguments, self.output]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class _Words(argparse.ArgumentParser):
@@ -53,12 +56,12 @@ def dub_parser() -> argparse.ArgumentParser:
     return add_parser(_Words().add_subparsers(), [common_parent(), faces_parent()])
 
 
-def read_jobs(source: str | Path, folder: Path, *, sounds: Path | None = None, text: str | None = None,
+def read_jobs(source: str | Path, folder: Path | str, *, sounds: Path | None = None, text: str | None = None,
               usual: Mapping[str, Any] | None = None) -> list[Job]:
     """The jobs of a file (CSV where its name ends so, else JSON Lines), of `text` (whatever `source` calls it), or one for each video in
     the folder `source` that has a sound of the same name in `sounds`. Results lie in `folder`; `usual` are options for all jobs that don't
     say otherwise. Raises `LipSyncError` that names the line."""
-    source = Path(source)
+    source, folder = Path(source), str(folder)
     if source.is_dir():
         rows: Iterator[tuple[str, Mapping[str, Any]]] = _pairs(source, sounds)
     else:
@@ -133,7 +136,7 @@ def _pairs(videos: Path, sounds: Path | None) -> Iterator[tuple[str, Mapping[str
             yield video.name, {"video": str(video), "audio": str(found[0])}
 
 
-def _job(number: int, where: str, row: Mapping[str, Any], actions: Mapping[str, argparse.Action], folder: Path) -> Job:
+def _job(number: int, where: str, row: Mapping[str, Any], actions: Mapping[str, argparse.Action], folder: str) -> Job:
     words: list[str] = []
     for key, value in row.items():
         name = str(key).strip().replace("_", "-")
@@ -149,11 +152,16 @@ def _job(number: int, where: str, row: Mapping[str, Any], actions: Mapping[str, 
         raise LipSyncError(f"{where} names no video.")
     if audio is not None and not isinstance(audio, str):
         raise LipSyncError(f"{where} has an audio that is no name of a file.")
-    given = row.get("output") or f"{Path(video).stem}.mp4"
+    given = row.get("output") or f"{Path(name_of(video)).stem}.mp4"
     if not isinstance(given, str):
         raise LipSyncError(f"{where} has an output that is no name of a file.")
-    output = Path(os.path.normpath(folder / given))
-    if Path(os.path.normpath(folder)) not in output.parents:
+    if is_url(folder):
+        output = f"{folder.rstrip('/')}/{posixpath.normpath(given)}"
+        outside = is_url(given) or posixpath.isabs(given) or posixpath.normpath(given).startswith("..")
+    else:
+        output = os.path.normpath(Path(folder, given))
+        outside = Path(os.path.normpath(folder)) not in Path(output).parents
+    if outside:
         raise LipSyncError(f"{where} writes {given}, which is outside {folder}: give a name below it.")
     return Job(number, (*words, "--", video, *([audio] if audio else [])), output)
 

@@ -13,11 +13,11 @@ NAME = "manifest.jsonl"
 
 
 class Manifest:
-    """The file `manifest.jsonl` of a folder of results. Lines of earlier runs stay; a job's last line counts."""
+    """A file, `manifest.jsonl` in the folder of results. Lines of earlier runs stay; a job's last line counts."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises `OutputError` where the folder can't be made."""
-        self.file = folder / NAME
+    def __init__(self, file: Path) -> None:
+        """Raises `OutputError` where its folder can't be made."""
+        self.file, folder = file, file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -42,7 +42,7 @@ class Manifest:
 
     def add(self, job: Job, status: str, **more: Any) -> None:
         """Raises `OutputError` where it can't be written."""
-        entry = {"job": job.number, "key": job.key, "output": str(job.output), "status": status, **more}
+        entry = {"job": job.number, "key": job.key, "output": job.output, "status": status, **more}
         try:
             with open(self.file, "ab+") as file:
                 # What a crash has cut off ends its line here.

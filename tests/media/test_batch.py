@@ -17,6 +17,7 @@ import soundfile
 from lipsync_core.batch.jobs import read_jobs
 from lipsync_core.batch.manifest import Manifest
 from lipsync_core.batch.pool import Pool
+from lipsync_core.batch.schedule import Schedule
 from lipsync_core.cli import main
 from lipsync_core.errors import LipSyncError
 
@@ -45,10 +46,10 @@ def entries(folder: Path) -> list[dict]:
 def test_csv_and_json_lines_say_the_same() -> None:
     lines = read_jobs("-", OUT, text='{"video": "a.mp4", "audio": "a.wav", "strength": 1.2, "lossless": true, "bypass": "1-2,3-4"}\n')
     table = read_jobs("-", OUT, text='video,audio,strength,lossless,bypass\na.mp4,a.wav,1.2,yes,"1-2,3-4"\n')
-    assert lines == table and lines[0].output == OUT / "a.mp4" and lines[0].key == table[0].key
+    assert lines == table and lines[0].output == str(OUT / "a.mp4") and lines[0].key == table[0].key
     assert lines[0].arguments == ("--strength=1.2", "--lossless", "--bypass=1-2,3-4", "--", "a.mp4", "a.wav")
     voices = read_jobs("-", OUT, text='{"video": "a.mp4", "voice": ["0=anna.wav", "1=ben.wav"], "output": "x/b.mkv"}')[0]
-    assert voices.arguments == ("--voice=0=anna.wav", "--voice=1=ben.wav", "--", "a.mp4") and voices.output == OUT / "x" / "b.mkv"
+    assert voices.arguments == ("--voice=0=anna.wav", "--voice=1=ben.wav", "--", "a.mp4") and voices.output == str(OUT / "x" / "b.mkv")
 
 
 def test_what_all_jobs_have_gives_way_to_what_one_says() -> None:
@@ -78,7 +79,7 @@ def test_two_folders_are_paired_by_name(tmp_path: Path) -> None:
 
 def test_a_manifest_that_a_crash_cut_off_goes_on(tmp_path: Path) -> None:
     first, second = read_jobs("-", OUT, text='{"video": "a.mp4"}\n{"video": "b.mp4"}')
-    manifest = Manifest(tmp_path / "new" / "folder")
+    manifest = Manifest(tmp_path / "new" / "folder" / "manifest.jsonl")
     manifest.add(first, "failed")
     manifest.add(first, "done")
     with open(manifest.file, "ab") as file:
@@ -114,16 +115,16 @@ def test_a_bad_job_takes_no_other_with_it_and_resume_does_what_is_left(face_clip
 @pytest.mark.parametrize(("retries", "status"), [(1, "done"), (0, "failed")])
 def test_a_worker_that_is_killed_costs_a_try(face_clip: Path, sound: Path, tmp_path: Path, retries: int, status: str) -> None:
     jobs = read_jobs(listed(tmp_path / "jobs.jsonl", face_clip, sound, ["one.mp4"]), tmp_path / "out")
-    pool, killed = Pool(1, retries=retries), []
+    pool, killed = Pool(1), []
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".one.0a1b2c3d.partial.mp4").touch()          # what it may have been writing
 
     def kill(running: float) -> None:
-        if not killed and pool._workers[0].job is not None:
+        if not killed and pool._workers[0].task is not None:
             killed.append(pool._workers[0].process.pid)
             os.kill(killed[0], signal.SIGKILL)
 
-    (result,) = pool.run(jobs, kill)
+    (result,) = pool.run(Schedule(jobs, retries=retries), kill)
     assert killed and (result.status, result.tries) == (status, 1 + retries)
     assert [file.name for file in (tmp_path / "out").iterdir()] == (["one.mp4"] if status == "done" else [])
     assert status == "done" or "SIGKILL" in result.error

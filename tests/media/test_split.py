@@ -1,0 +1,131 @@
+"""A film in pieces: the same film, whoever makes which piece."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from lipsync_core import DubOptions, Encoding, dub
+from lipsync_core.batch.jobs import read_jobs
+from lipsync_core.batch.pool import Pool
+from lipsync_core.batch.schedule import AGAIN, DONE, FAILED, JOIN, PIECE, PIECES, Answer, Schedule
+from lipsync_core.cli import main
+from lipsync_core.errors import MediaError
+from lipsync_core.split.film import pieces_of
+from lipsync_core.split.plan import load_plan
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals that a test could send")
+
+
+def frames(file: Path) -> list[tuple[Fraction, np.ndarray]]:
+    with av.open(str(file)) as source:
+        return [(frame.pts * frame.time_base, frame.to_ndarray()) for frame in source.decode(video=0)]
+
+
+def heard(file: Path) -> np.ndarray:
+    with av.open(str(file)) as source:
+        return np.concatenate([frame.to_ndarray() for frame in source.decode(audio=0)], 1)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, babble: np.ndarray) -> Path:
+    file = tmp_path_factory.mktemp("split") / "speech.wav"
+    soundfile.write(file, babble[8000:72_000], 16_000)
+    return file
+
+
+def test_pieces_end_at_cuts_where_there_are_some() -> None:
+    times = np.arange(250) / 25
+    assert pieces_of(times, np.array([0]), 2.5) == [(0, 63), (63, 125), (125, 187), (187, 250)]
+    assert pieces_of(times, np.array([0, 50, 140]), 2.5) == [(0, 50), (50, 140), (140, 187), (187, 250)]
+    assert pieces_of(times[:20], np.array([0]), 2.5) == [(0, 20)] and pieces_of(times[:0], np.array([0]), 2.5) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), [("film.mp4", {"lossless": True, "preset": "ultrafast"}),
+                                               ("film.mkv", {"codec": "ffv1"}), ("film.mp4", {}),
+                                               ("film.mp4", {"codec": "h265", "preset": "ultrafast"})])
+def test_a_film_in_pieces_is_the_film(face_clip: Path, sound: Path, tmp_path: Path, name: str, options: dict) -> None:
+    whole, out = tmp_path / f"whole_{name}", tmp_path / "out"
+    report = dub(face_clip, sound, whole, DubOptions(encoding=Encoding(**{"lossless": name == "film.mkv", **options})))
+    row = {"video": str(face_clip), "audio": str(sound), "output": name, "lossless": name == "film.mkv", **options}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert main(["batch", str(tmp_path / "jobs.jsonl"), "-o", str(out), "--split", "1", "--workers", "2", "--quiet"]) == 0
+    before, after = frames(whole), frames(out / name)
+    assert [time for time, _ in before] == [time for time, _ in after] and np.array_equal(heard(whole), heard(out / name))
+    if options.get("lossless") or name == "film.mkv":
+        # Another number of threads may add in another order: a level at a few samples.
+        apart = [np.abs(a.astype(int) - b) for (_, a), (_, b) in zip(before, after)]
+        assert max(part.max() for part in apart) <= 1 and np.mean([(part > 0).mean() for part in apart]) < 1e-3
+    (entry,) = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert entry["report"]["dubbed"] == report.dubbed and entry["report"]["frames"] == len(after)
+    assert {file.name for file in out.iterdir()} == {name, "manifest.jsonl"}
+
+
+@POSIX
+@pytest.mark.slow
+def test_a_killed_worker_costs_a_piece_and_resume_makes_what_is_missing(face_clip: Path, sound: Path, tmp_path: Path) -> None:
+    row = {"video": str(face_clip), "audio": str(sound), "output": "film.mp4", "preset": "ultrafast"}
+    (job,) = read_jobs("-", tmp_path / "out", text=json.dumps(row))
+    shelf = tmp_path / "out" / f".film.{job.key[:8]}.pieces"
+
+    def kill(pool: Pool, wanted: int) -> None:
+        steps = [one.task.step for one in pool._workers if one.task is not None]
+        if len(list(shelf.glob("*.json"))) >= wanted and PIECE in steps and not killed:
+            killed.append(pool._workers[steps.index(PIECE)].process.pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    killed: list[int] = []
+    pool = Pool(1)
+    (result,) = pool.run(Schedule([job], split=0.4, retries=0), lambda running: kill(pool, 1))
+    assert killed and result.status == FAILED and "SIGKILL" in result.error and not Path(job.output).exists()
+    kept = {file.name: file.stat().st_mtime_ns for file in shelf.glob("*.json")}
+    assert kept and load_plan(shelf / "plan.safetensors").report["frames"]
+    schedule = Schedule([job], split=0.4, resume=True)
+    made = []
+    first = schedule.next()
+    pool = Pool(1)
+    from lipsync_core.batch.worker import Worker
+
+    answer = Worker(0).do(first)                                      # what is missing, by the plan that is there
+    assert answer.status == PIECES and len(answer.value[0]) == answer.value[1] - len(kept)
+    made += list(schedule.ended(first, answer))
+    (result,) = pool.run(schedule)
+    assert not made and result.status == DONE and result.report["frames"] == len(frames(Path(job.output)))
+    assert not shelf.exists()
+
+
+def test_a_schedule_finishes_films_before_it_begins_others_and_drops_what_failed() -> None:
+    a, b = read_jobs("-", "out", text='{"video": "a.mp4", "audio": "a.wav"}\n{"video": "b.mp4", "audio": "a.wav"}')
+    schedule = Schedule([a, b], split=60, retries=1)
+    first = schedule.next()
+    assert list(schedule.ended(first, Answer(PIECES, value=([0, 1], 2)))) == []
+    one, two = schedule.next(), schedule.next()
+    assert [(task.job, task.step, task.piece) for task in (one, two)] == [(a, PIECE, 0), (a, PIECE, 1)]
+    assert list(schedule.ended(one, Answer(AGAIN, "lost"))) == [] and list(schedule.ended(two, Answer(DONE))) == []
+    again = schedule.next()
+    assert (again.piece, again.tries) == (0, 2) and list(schedule.ended(again, Answer(DONE))) == []
+    join = schedule.next()
+    assert join.step == JOIN
+    (result,) = schedule.ended(join, Answer(FAILED, "no room"))
+    assert (result.job, result.status, result.error, result.tries) == (a, FAILED, "no room", 2)
+    other = schedule.next()
+    assert other.job == b and list(schedule.ended(other, Answer(PIECES, value=([0, 1], 2)))) == []
+    one, two = schedule.next(), schedule.next()
+    (result,) = schedule.ended(one, Answer(FAILED, "damaged"))
+    assert result.job == b and list(schedule.ended(two, Answer(DONE))) == [] and not schedule.left
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 64, b"{}" * 40])
+def test_a_plan_that_is_none_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "plan.safetensors").write_bytes(content)
+    with pytest.raises(MediaError, match="begin the job again"):
+        load_plan(tmp_path / "plan.safetensors")
