@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import LipSyncError
-from .files import check_file, write_text
+from .files import check_file, check_name, write_text
 from .types import Hooks
 
 if TYPE_CHECKING:
@@ -158,6 +158,7 @@ def options_of(chosen: argparse.Namespace) -> DubOptions:
     except ValueError as error:
         raise LipSyncError(str(error)) from error
     inputs = [file for file in (chosen.video, chosen.audio) if file is not None]
+    check_name(chosen.output)
     if chosen.output.is_file() and not chosen.force and not _same(chosen.output, *inputs):
         raise OutputError(f"{chosen.output} exists already: choose another name, or add --force to overwrite it.")
     encoding = Encoding(chosen.codec, chosen.crf, bitrate, chosen.lossless, chosen.preset, chosen.pix_fmt, options,

@@ -14,7 +14,10 @@ import av
 from .analysis import Analysis, analyse
 from .casting import Line, Role
 from .direction import Directed, direct, limit_of, lines_of, tell_lengths
+from .errors import MediaError
+from .files import state_of
 from .generators import create_generator
+from .generators.sparing import SparingGenerator
 from .making import Part, make
 from .media import Origin, SourceFrame, VideoSource, VideoWriter, check_target, longer, plan
 from .options import AUTO, DubOptions, Soundtrack, Voice
@@ -73,14 +76,15 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output:
     parts = prepare_parts(cast_of(analysis, directed.roles, generator, options, hooks), generator, options, hooks)
     overlay = Overlay(analysis.tracks, directed, parts, source.info.rotation, options.offset_ms / 1000) if options.overlay else None
 
-    dubbed = 0
+    dubbed = count = 0
     writer = inputs.writer(analysis.end, hooks)
     with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
         for item, frame, changed in made(frames, parts, generator, options, source.info.rotation, analysis.frames, hooks):
-            dubbed += changed
+            dubbed, count = dubbed + changed, count + 1
             encode.put((overlay.draw(frame, item, changed) if overlay else frame, item.pts))
+        inputs.check_unchanged()
     inputs.sound.tell(hooks)
-    return DubReport(inputs.output, analysis.frames, dubbed, analysis.frames - dubbed, analysis.end, len(analysis.tracks),
+    return DubReport(inputs.output, count, dubbed, count - dubbed, analysis.end, len(analysis.tracks),
                      [part.person.track.track_id for part in parts], warnings, directed.people, directed.turns)
 
 
@@ -103,6 +107,13 @@ class Inputs:
     lines: list[Line]
     source: VideoSource
     sound: Sound
+    state: tuple[int, int] | None
+    """Of the video's file when it was opened, see `files.state_of`."""
+
+    def check_unchanged(self) -> None:
+        """Raise `MediaError` where the video is not what it was: what was seen in one reading does not fit what another one gave."""
+        if state_of(self.video) != self.state:
+            raise MediaError(f"{self.video} changed while it was read: wait until it is whole, and begin again.")
 
     @property
     def spoken(self) -> float:
@@ -120,11 +131,12 @@ def open_inputs(video: Path | str | BinaryIO, audio: Path | str | Speech | None,
     """Raises `LipSyncError` and its kinds for what can't be read or written."""
     output = Path(output)
     video = Path(video) if isinstance(video, (str, Path)) else video
+    state = state_of(video)
     lines = lines_of(audio, options)
     source = source_of(video, options, max(line.end for line in lines))
     check_target(output, _given(video, audio, options))
     plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
-    return Inputs(video, output, options, lines, source, sound_of(video, lines, options, source.info))
+    return Inputs(video, output, options, lines, source, sound_of(video, lines, options, source.info), state)
 
 
 def source_of(video: Path | str | BinaryIO, options: DubOptions, spoken: float) -> VideoSource:
@@ -160,7 +172,7 @@ def generator_of(options: DubOptions) -> Generator:
         from .generators.restorers import with_restorer
 
         generator = with_restorer(generator, options.restore, options.restore_strength)
-    return generator
+    return SparingGenerator(generator) if generator.spec.batch_size > 1 else generator
 
 
 def _given(*inputs: object) -> list[Path]:

@@ -25,5 +25,9 @@ class CheckpointError(LipSyncError):
     """A weights file that is missing, damaged, or not one we know."""
 
 
+class ShortOfMemoryError(LipSyncError):
+    """There is not enough memory, of the GPU or of the machine, for the smallest step. It may pass."""
+
+
 class Interrupted(BaseException):
     """The user stopped the job. Not an `Exception`, so that no 'go on where it can' swallows it (as ComfyUI's own)."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import comfy.model_management
 import comfy.model_patcher
 import folder_paths
 import torch
 
-from ..lipsync_core.types import GeneratedFace, Generator, GeneratorItem
+from ..lipsync_core.types import Generator
 from .types import BUILT_IN, NO_RESTORER
 
 FOLDER = "lipsync"
@@ -115,25 +114,24 @@ class LoadedGenerator:
         if not self.patchers:
             return self.generator
         comfy.model_management.load_models_gpu(list(self.patchers), force_full_load=True)
-        return SparingGenerator(self.generator)
+        return _sparing(self.generator)
 
 
-class SparingGenerator:
-    """A generator whose batches are halved as often as memory runs out."""
+def _sparing(generator: Generator) -> Generator:
+    """Batches that are halved where memory runs out, as ComfyUI tells and frees it; that one face is too much is ComfyUI's to say."""
+    from ..lipsync_core.generators.sparing import SparingGenerator
 
-    def __init__(self, generator: Generator) -> None:
-        self._generator, self.spec = generator, generator.spec
-        self.hear, self.start = generator.hear, generator.start
+    class Sparing(SparingGenerator):
+        def ran_out(self, error: BaseException) -> bool:
+            return comfy.model_management.is_oom(error)
 
-    def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]:
-        try:
-            return self._generator.generate(batch, state)
-        except RuntimeError as error:
-            if len(batch) == 1 or not comfy.model_management.is_oom(error):
-                raise
-        comfy.model_management.soft_empty_cache()
-        half = len(batch) // 2
-        return self.generate(batch[:half], state) + self.generate(batch[half:], state)
+        def release(self) -> None:
+            comfy.model_management.soft_empty_cache()
+
+        def give_up(self, error: BaseException) -> NoReturn:
+            raise error
+
+    return Sparing(generator)
 
 
 def load_generator(name: str, options: str = "", restorer: str = NO_RESTORER, strength: float = 0.5) -> LoadedGenerator:

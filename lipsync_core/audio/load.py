@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -161,7 +162,9 @@ def _collect(blocks: Iterator[tuple[np.ndarray, int]], start: float, duration: f
 
 
 def _soundfile_blocks(path: Path | BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    with soundfile.SoundFile(str(path) if isinstance(path, Path) else path) as file:
+    if isinstance(path, Path):                                        # soundfile knows no names that are no UTF-8, but bytes
+        path = str(path) if os.name == "nt" else os.fsencode(path)
+    with soundfile.SoundFile(path) as file:
         for block in file.blocks(blocksize=10 * file.samplerate, dtype="float32", always_2d=True):
             yield block, file.samplerate
 

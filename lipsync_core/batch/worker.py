@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import sweep
 from . import places
 from .schedule import AGAIN, DONE, FAILED, JOIN, PIECE, PIECES, Answer, Task
 
@@ -47,11 +48,13 @@ class Worker:
 
     def do(self, task: Task, tell: Callable[[float], None] = lambda share: None) -> Answer:
         """`tell` is called now and then with how much is done, 0..1."""
-        from ..errors import LipSyncError
+        from ..errors import LipSyncError, ShortOfMemoryError
 
         try:
             with _scratch(task.job) as scratch:
                 return {PIECE: self._piece, JOIN: self._join}.get(task.step, self._dub)(task, scratch, _Progress(tell))
+        except ShortOfMemoryError as error:
+            return Answer(AGAIN, str(error))
         except LipSyncError as error:
             return Answer(FAILED, str(error))
         except MemoryError:
@@ -191,11 +194,7 @@ def swept(job: Job) -> None:
     """Without the partial files that a killed process left beside the output (`media.writer`)."""
     if places.is_url(job.output):
         return
-    output = Path(job.output)
-    with contextlib.suppress(OSError):
-        for file in output.parent.iterdir():
-            if file.name.startswith(f".{output.stem}.") and file.name.endswith(f".partial{output.suffix}"):
-                file.unlink(missing_ok=True)
+    sweep(Path(job.output), 0.0)
 
 
 def _inputs(task: Task) -> list[str]:

@@ -14,6 +14,7 @@ from av.error import FFmpegError
 from av.video.frame import PictureType
 
 from ..errors import LipSyncError, OutputError
+from ..files import check_name, partial_of, sweep
 from ..types import AudioOriginal, SoundBlocks
 from .audio_mux import AudioTrack, own_sound
 from .carried import Carried, Origin
@@ -27,6 +28,7 @@ DUB, ORIGINAL = "Dub", "Original sound"
 
 def check_target(target: Path, inputs: Sequence[Path]) -> None:
     """Raise `OutputError` if `target` can't become a file: it is an input, a folder, or its folder can't be written to."""
+    check_name(target)
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name the video file to write, for example {target / 'dubbed.mp4'}.")
     for path in inputs:
@@ -35,6 +37,7 @@ def check_target(target: Path, inputs: Sequence[Path]) -> None:
     folder = target.resolve().parent
     if not folder.is_dir():
         raise OutputError(f"There is no folder {folder}: create it, or choose another place for the result.")
+    sweep(target)
     probe = folder / f".{uuid.uuid4().hex}.tmp"
     try:
         probe.touch()
@@ -57,7 +60,7 @@ class VideoWriter:
         Title, chapters and subtitles come from `carry`."""
         self.target, self.info = Path(target), info
         self._plan = self._planned(encoding, warn)
-        self._partial = self.target.with_name(f".{self.target.stem}.{uuid.uuid4().hex[:8]}.partial{self.target.suffix}")
+        self._partial = partial_of(self.target)
         self._rotated = False
         self._last: Fraction | None = None
         self._audio_codec = encoding.audio_codec
