@@ -24,8 +24,8 @@ class SparingGenerator:
 
     def generate(self, batch: Sequence[GeneratorItem], state: Any) -> list[GeneratedFace]:
         """Raises `ShortOfMemoryError` where there is not enough for one face."""
-        if len(batch) > self._most:
-            return self.generate(batch[:self._most], state) + self.generate(batch[self._most:], state)
+        if len(batch) > (most := self._most):                         # what it was before the first part: that may shrink it
+            return self.generate(batch[:most], state) + self.generate(batch[most:], state)
         try:
             return self._generator.generate(batch, state)
         except (RuntimeError, MemoryError) as error:

@@ -49,7 +49,8 @@ def test_a_video_that_changes_between_two_readings_is_named(face_clip: Path, bab
     assert seen and {file.name for file in tmp_path.iterdir()} <= {"clip.mp4", "speech.wav"}
 
 
-@pytest.mark.parametrize("name", ["CON.mp4", "nul", "Aux.mkv", "com1.mp4", "LPT9.mov", "COM\u00b9.mp4", "prn.final.mp4", "conin$.mp4", "con .mp4"])
+@pytest.mark.parametrize("name", ["CON.mp4", "nul", "Aux.mkv", "com1.mp4", "LPT9.mov", "COM\u00b9.mp4", "prn.final.mp4", "conin$.mp4",
+                                  "con .mp4"])
 def test_names_that_windows_keeps_are_refused_everywhere(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match="for a device"):
         check_name(tmp_path / name)
