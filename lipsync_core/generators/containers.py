@@ -6,11 +6,14 @@ in a language of torch's own, not Python, which `torch.jit.load` only parses, un
 
 from __future__ import annotations
 
+import lzma
 import os
 import pickle
+import struct
 import uuid
 import warnings
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -28,8 +31,10 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "params_ema", "params")
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 FAULTS = (SafetensorError, RuntimeError, OSError, ValueError, EOFError, LookupError, AttributeError, TypeError, pickle.UnpicklingError,
-          zipfile.BadZipFile, AssertionError)
+          zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, ArithmeticError, MemoryError, AssertionError)
 """What the readers raise for files that are damaged, or something else."""
+MOST_CODE = 64 << 20
+"""Bytes of the programs in a TorchScript archive: a small file may say that it unpacks to any size."""
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -115,14 +120,22 @@ def _torchscript(path: Path) -> bytes | None:
         if not any(entry.filename.endswith("/constants.pkl") for entry in entries):
             return None
         # By entry, not by name: of two entries with one name torch and zipfile would take a different one.
-        return b"\n".join(archive.read(entry) for entry in entries if "/code/" in entry.filename and entry.filename.endswith(".py"))
+        code = [entry for entry in entries if "/code/" in entry.filename and entry.filename.endswith(".py")]
+        if sum(entry.file_size for entry in code) > MOST_CODE:
+            raise ValueError("more code than any network has")
+        return b"\n".join(archive.read(entry) for entry in code)
 
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder: name the checkpoint file in it.")
-    if not path.exists():
+    try:
+        there = path.exists()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{str(path)[:200]!r} can't be looked for ({error.__class__.__name__}): check the name of the "
+                              "checkpoint.") from error
+    if not there:
         raise CheckpointError(f"There is no file {path}: check the name of the checkpoint.")
     return path
 
