@@ -128,13 +128,13 @@ def _torchscript(path: Path) -> bytes | None:
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a folder: name the checkpoint file in it.")
     try:
-        there = path.exists()
+        there, folder = path.exists(), path.is_dir()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{str(path)[:200]!r} can't be looked for ({error.__class__.__name__}): check the name of the "
                               "checkpoint.") from error
+    if folder:
+        raise CheckpointError(f"{path} is a folder: name the checkpoint file in it.")
     if not there:
         raise CheckpointError(f"There is no file {path}: check the name of the checkpoint.")
     return path
