@@ -22,7 +22,7 @@ $(VENV)/.ready: requirements.txt constraints.txt
 	$(PY) -m pip install --disable-pip-version-check --quiet -r requirements.txt -c constraints.txt
 	@touch $@
 
-$(VENV)/.ready-test: $(VENV)/.ready requirements-test.txt requirements-train.txt requirements-musetalk.txt requirements-service.txt requirements-cluster.txt
+$(VENV)/.ready-test: $(VENV)/.ready requirements-test.txt requirements-train.txt requirements-musetalk.txt requirements-service.txt requirements-cluster.txt requirements-sign.txt
 	$(PY) -m pip install --disable-pip-version-check --quiet -r requirements-test.txt -c constraints.txt
 	@touch $@
 

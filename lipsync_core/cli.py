@@ -18,6 +18,7 @@ from .dub_command import add_parser as add_dub
 from .errors import LipSyncError
 from .evaluation.command import add_parser as add_evaluate
 from .models.command import add_parsers as add_models
+from .provenance.command import add_parser as add_provenance
 from .service.command import add_parser as add_serve
 from .types import Hooks
 
@@ -109,12 +110,13 @@ def _parser() -> argparse.ArgumentParser:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"OpenLipSync {__version__}")
     common, faces = common_parent(), faces_parent()
-    commands = parser.add_subparsers(title="commands", metavar="{dub,batch,analyze,evaluate,serve,models,convert,download,demo}")
+    commands = parser.add_subparsers(title="commands", metavar="{dub,batch,analyze,evaluate,serve,provenance,models,convert,download,demo}")
     add_dub(commands, [common, faces])
     add_batch(commands, common)
     add_analyze(commands, [common, faces])
     add_evaluate(commands, common)
     add_serve(commands, common)
+    add_provenance(commands, common)
     add_models(commands, common)
     demo = commands.add_parser("demo", parents=[common], help="make a clip of a real face and dub it",
                                description="Make a short clip of a public-domain portrait, dub it with a sentence that ships with "

@@ -107,6 +107,10 @@ def add_parser(commands: argparse._SubParsersAction, parents: list[argparse.Argu
                      "(default: copy it where the container allows)")
     out.add_argument("--pix-fmt", default="", help="pixel format (default: the source's own)")
     out.add_argument("--encoder-option", action="append", default=[], metavar="KEY=VALUE", help="any option of the encoder")
+    marks = dub.add_argument_group("marks (see provenance)")
+    marks.add_argument("--no-mark", action="store_true", help="don't say in the file's metadata that a mouth was altered")
+    marks.add_argument("--sign", type=Path, nargs=2, metavar=("CERT", "KEY"), help="sign the result with C2PA content credentials: a "
+                       "certificate chain and its private key, PEM (mp4, mov, avi; needs: pip install -r requirements-sign.txt)")
     dub.add_argument("--overlay", action="store_true", help="draw into the picture what was found and done: frame number, ON or OFF, "
                      "faces, where the effect acts, mouth-shape values")
     dub.add_argument("--report", type=Path, metavar="JSON", help="write what was done as JSON")
@@ -149,6 +153,7 @@ def options_of(chosen: argparse.Namespace) -> DubOptions:
     from .media import Encoding
     from .models import find_model, find_restorer
     from .options import DubOptions, Soundtrack, Voice
+    from .provenance.credentials import Credentials
 
     try:
         face = parse_face_rule(chosen.face)
@@ -174,7 +179,7 @@ def options_of(chosen: argparse.Namespace) -> DubOptions:
         blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,
         audio_start=chosen.audio_start, bypass=bypass, extend_video=chosen.extend_video, extend_seconds=tail,
         extend_audio=chosen.extend_audio, fps=chosen.fps, require_face=chosen.require_face, overlay=chosen.overlay,
-        soundtrack=soundtrack, encoding=encoding)
+        soundtrack=soundtrack, encoding=encoding, mark=not chosen.no_mark, sign=Credentials(*chosen.sign) if chosen.sign else None)
 
 
 def _voice(text: str) -> tuple[str, Path, float]:

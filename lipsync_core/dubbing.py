@@ -23,6 +23,7 @@ from .media import Origin, SourceFrame, VideoSource, VideoWriter, check_target, 
 from .options import AUTO, DubOptions, Soundtrack, Voice
 from .overlay import Overlay
 from .passages import bypassed, check_passages
+from .provenance.mark import Mark
 from .soundtrack import Sound, sound_of
 from .speaker_file import load_speakers
 from .stages import Hearing
@@ -107,6 +108,8 @@ class Inputs:
     lines: list[Line]
     source: VideoSource
     sound: Sound
+    given: list[tuple[str, Path]]
+    """Video and speech on paths, each with which of them it is."""
     state: tuple[int, int] | None
     """Of the video's file when it was opened, see `files.state_of`."""
 
@@ -124,7 +127,8 @@ class Inputs:
         """The result's file, `end` seconds long."""
         options, info = self.options, self.source.info
         return kind(self.output, info, options.encoding, audio=self.sound.track(end), second=self.sound.original,
-                    carry=None if info.still else Origin(self.video, options.start, end), warn=hooks.warn)
+                    carry=None if info.still else Origin(self.video, options.start, end),
+                    mark=Mark(options.sign, self.given) if options.mark else None, warn=hooks.warn)
 
 
 def open_inputs(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output: Path | str, options: DubOptions) -> Inputs:
@@ -135,8 +139,11 @@ def open_inputs(video: Path | str | BinaryIO, audio: Path | str | Speech | None,
     lines = lines_of(audio, options)
     source = source_of(video, options, max(line.end for line in lines))
     check_target(output, _given(video, audio, options))
+    if options.sign is not None:
+        options.sign.check(output)
     plan(options.encoding, source.info, output, lambda sentence: None)            # what can't be encoded is said at once
-    return Inputs(video, output, options, lines, source, sound_of(video, lines, options, source.info), state)
+    return Inputs(video, output, options, lines, source, sound_of(video, lines, options, source.info),
+                  _read(video, audio, options), state)
 
 
 def source_of(video: Path | str | BinaryIO, options: DubOptions, spoken: float) -> VideoSource:
@@ -173,6 +180,12 @@ def generator_of(options: DubOptions) -> Generator:
 
         generator = with_restorer(generator, options.restore, options.restore_strength)
     return SparingGenerator(generator) if generator.spec.batch_size > 1 else generator
+
+
+def _read(video: object, audio: object, options: DubOptions) -> list[tuple[str, Path]]:
+    """Video and speech that are files, for those who want to know what a result was made from."""
+    files = [("video", video), ("speech", audio), *(("speech", voice.speech) for voice in options.voices)]
+    return [(role, Path(file)) for role, file in files if isinstance(file, (str, Path))]
 
 
 def _given(*inputs: object) -> list[Path]:

@@ -12,6 +12,7 @@ from .errors import LipSyncError
 from .faces import FaceBackend, FaceRule
 from .media import EXTEND, FPS, REVERSE, TAIL, Encoding
 from .passages import check_passages
+from .provenance.credentials import Credentials
 from .speaker_file import SpeakerData
 from .stages import FaceOptions
 from .types import Generator, Speech
@@ -125,6 +126,10 @@ class DubOptions:
     soundtrack: Soundtrack = field(default_factory=Soundtrack)
     """What is heard beside the voices: a background, another mix, the original as a second track."""
     encoding: Encoding = field(default_factory=Encoding)
+    mark: bool = True
+    """Say in the file's metadata that a mouth was altered, and by what; nothing shows in the picture."""
+    sign: Credentials | None = None
+    """Sign the file with C2PA content credentials."""
 
     def check(self) -> None:
         """Raise `LipSyncError` for a value out of range."""
@@ -151,6 +156,10 @@ class DubOptions:
         self.blending.check()
         self.soundtrack.check()
         self.faces().check()
+        if self.sign is not None:
+            if not self.mark:
+                raise LipSyncError("What is signed is marked, too: give either sign or no-mark.")
+            self.sign.check()
 
     def _check_lengths(self) -> None:
         if self.extend_video not in (*EXTEND, REVERSE):

@@ -77,6 +77,16 @@ class AudioOriginal:
     duration: float | None = None
 
 
+class Marking(Protocol):
+    """Says in a video file that it was altered: `provenance.Mark` is one."""
+
+    def tags(self, suffix: str, there: str = "") -> dict[str, str]:
+        """Metadata for a container with that ending; `there` is the comment that it has."""
+
+    def finish(self, file: Path, name: str) -> None:
+        """Add the rest to a file that is written, and will be called `name`."""
+
+
 class SoundBlocks(Protocol):
     """A sound that is made as it is read, for muxing."""
 

@@ -177,6 +177,8 @@ def _words(where: str, key: str, value: Any, action: argparse.Action) -> Sequenc
         return [option] if said in YES else []
     if not all(isinstance(item, (str, int, float)) for item in values):
         raise LipSyncError(f"{where} has {key} = {value!r}: write a text, a number, or a list of them.")
+    if isinstance(action.nargs, int):
+        return [option, *map(str, values)]
     if action.nargs == "+":
         return [option, *(str(word) for item in values for word in str(item).split())]
     return [f"{option}={item}" for item in values]

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 
 from ..errors import OutputError
-from ..types import SoundBlocks
+from ..types import Marking, SoundBlocks
 from .encoding import Encoding
 from .source import VideoInfo
 from .writer import VideoWriter
@@ -36,9 +36,9 @@ class PipeWriter(VideoWriter):
     for a rotated picture where PyAV is older than 17."""
 
     def __init__(self, send: Callable[[bytes], None], info: VideoInfo, encoding: Encoding, *, audio: SoundBlocks | None = None,
-                 warn: Callable[[str], None] = lambda sentence: None) -> None:
+                 mark: Marking | None = None, warn: Callable[[str], None] = lambda sentence: None) -> None:
         self._sink = _Sink(send)
-        super().__init__(Path("stream.mp4"), info, encoding, audio=audio, warn=warn)
+        super().__init__(Path("stream.mp4"), info, encoding, audio=audio, mark=mark, warn=warn)
         if info.rotation and not self._rotated:
             self._discard()
             raise OutputError("A rotated video can't be streamed with this PyAV: install PyAV 17 or later (pip install -U av).")

@@ -15,7 +15,7 @@ from av.video.frame import PictureType
 
 from ..errors import LipSyncError, OutputError
 from ..files import check_name, partial_of, sweep
-from ..types import AudioOriginal, SoundBlocks
+from ..types import AudioOriginal, Marking, SoundBlocks
 from .audio_mux import AudioTrack, own_sound
 from .carried import Carried, Origin
 from .encoding import Encoding, Plan, plan
@@ -55,14 +55,15 @@ class VideoWriter:
 
     def __init__(self, target: Path, info: VideoInfo, encoding: Encoding, *, audio: AudioOriginal | SoundBlocks | None = None,
                  second: AudioOriginal | None = None, carry: Origin | None = None,
-                 warn: Callable[[str], None] = lambda sentence: None) -> None:
+                 mark: Marking | None = None, warn: Callable[[str], None] = lambda sentence: None) -> None:
         """`audio` is the sound, `second` another track beside it: the source's own, its `start` and `duration` those of the picture.
-        Title, chapters and subtitles come from `carry`."""
+        Title, chapters and subtitles come from `carry`; `mark` says that the result was altered."""
         self.target, self.info = Path(target), info
         self._plan = self._planned(encoding, warn)
         self._partial = partial_of(self.target)
         self._rotated = False
         self._last: Fraction | None = None
+        self._mark = mark
         self._audio_codec = encoding.audio_codec
         self._beside: list[AudioTrack | Carried] = []
         """What is muxed as the picture goes on."""
@@ -73,6 +74,9 @@ class VideoWriter:
         try:
             self._stream = self._add_stream()
             self._add_beside(audio, second, carry, warn)
+            if mark is not None:
+                metadata = self._container.metadata
+                metadata.update(mark.tags(self.target.suffix.lower(), metadata.get("comment", "")))
         except BaseException as error:
             self._discard()
             if isinstance(error, LipSyncError) or not isinstance(error, (FFmpegError, ValueError, OSError)):
@@ -174,6 +178,8 @@ class VideoWriter:
             raise OSError(0, "nothing was written")
         if self.info.rotation and not self._rotated:
             patch_rotation(self._partial, self.info.rotation)
+        if self._mark is not None:
+            self._mark.finish(self._partial, self.target.name)
         with open(self._partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(self._partial, self.target)

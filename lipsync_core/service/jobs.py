@@ -14,6 +14,7 @@ from ..errors import LipSyncError
 from ..live import LiveDubber, LiveFrame
 from ..media import PipeWriter, StreamSource
 from ..options import DubOptions, Soundtrack
+from ..provenance.mark import Mark
 from ..threads import Background, Prefetch
 from ..types import AudioOriginal, Hooks
 from .heads import streams
@@ -105,7 +106,7 @@ def stream(upload: Upload, wishes: Wishes, options: DubOptions, send: Callable[[
     reader = upload.video.again()
     with StreamSource(reader) as source, \
             LiveDubber(options, rotation=source.info.rotation, hooks=hooks) as live, \
-            PipeWriter(send, source.info, options.encoding, audio=Mix(layers, ENDLESS), warn=hooks.warn) as writer, \
+            PipeWriter(send, source.info, options.encoding, audio=Mix(layers, ENDLESS), mark=Mark(), warn=hooks.warn) as writer, \
             Background(lambda item: writer.write(*item), QUEUE) as encode, Prefetch(source.frames(), QUEUE) as frames:
         ear, frame_time = _Ear(upload.audio, live), 1 / source.info.frame_rate
 
