@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -54,9 +55,11 @@ def say(line: str) -> None:
 def throughput(work: Path, count: int, seconds: float) -> None:
     jobs, first = listed(work, seconds, (1280, 720), count), 0.0
     for workers, threads, what in ((1, 1, "one thread each"), (2, 1, "one thread each"), (1, 0, "all its threads")):
+        before = children()
         spent = timed(Pool(workers, threads=threads).run(Schedule(jobs, force=True)), count)
-        first = first or spent
-        say(f"{count} jobs of {seconds:g} s of 720p, {workers} worker(s) with {what}: {spent:.1f} s, {first / spent:.2f} times as fast")
+        first, busy = first or spent, children() - before
+        say(f"{count} jobs of {seconds:g} s of 720p, {workers} worker(s) with {what}: {spent:.1f} s, {first / spent:.2f} times as fast; "
+            f"{busy:.0f} s of a core, {busy / spent:.2f} cores busy of {os.cpu_count()}")
 
 
 def overhead(work: Path, count: int) -> None:
@@ -71,11 +74,13 @@ def overhead(work: Path, count: int) -> None:
 
 def split(work: Path, seconds: float) -> None:
     (job,) = listed(work, seconds, (1280, 720), 1, lossless=True, preset="ultrafast")
+    before = children()
     whole = timed(Pool(1, threads=1).run(Schedule([job], force=True)), 1)
+    alone, before = children() - before, children()
     kept = Path(job.output).rename(work / "whole.mp4")
     pieces = timed(Pool(2, threads=1).run(Schedule([job], force=True, split=seconds / 6)), 1)
-    say(f"a film of {seconds:g} s of 720p, lossless: whole {whole:.1f} s, in six pieces by two workers {pieces:.1f} s, "
-        f"{whole / pieces:.2f} times as fast; {compared(kept, Path(job.output))}")
+    say(f"a film of {seconds:g} s of 720p, lossless: whole {whole:.1f} s and {alone:.0f} s of a core, in six pieces by two workers "
+        f"{pieces:.1f} s and {children() - before:.0f} s; {compared(kept, Path(job.output))}")
 
 
 def compared(one: Path, other: Path) -> str:
@@ -121,8 +126,9 @@ def on_ray(work: Path, count: int) -> None:
 
 def hour(work: Path) -> None:
     jobs = listed(work, 60, (1920, 1080), 1)
+    before = children()
     spent = timed(Pool(1, threads=1).run(Schedule(jobs, force=True)), 1)
-    busy = children()
+    busy = children() - before
     say(f"a minute of 1080p at 25 frames a second by a worker with one thread: {spent:.0f} s, {busy:.0f} s of a core: "
         f"{busy / 60:.1f} core-hours an hour of film")
 
