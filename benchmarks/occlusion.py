@@ -18,10 +18,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from lipsync_core.array_pixels import ArrayPixels  # noqa: E402
 from lipsync_core.faces import Tracker, create_backend  # noqa: E402
 from lipsync_core.faces.activation import activation  # noqa: E402
 from lipsync_core.media import FrameView, VideoSource  # noqa: E402
-from lipsync_core.pixels import ArrayPixels  # noqa: E402
 from lipsync_core.types import FaceTrack  # noqa: E402
 
 COVERS = ("hand", "microphone", "cup", "sheet")

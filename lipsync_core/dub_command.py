@@ -64,6 +64,8 @@ def add_parser(commands: argparse._SubParsersAction, parents: list[argparse.Argu
                         "(default 5)")
     length.add_argument("--extend-audio", default="off", choices=("off", "silence"), help="when AUDIO is shorter: end with it (off, "
                         "default), or keep the whole picture with the mouth at rest (silence)")
+    length.add_argument("--deinterlace", action="store_true", help="make whole frames of an interlaced video (television, old camcorders) "
+                        "first")
     length.add_argument("--audio-start", type=float, default=0.0, metavar="SEC", help="skip this much of AUDIO")
     length.add_argument("--fps", type=float, default=25.0, metavar="N", help="frames a second of a talking photo (default 25)")
     mouth = dub.add_argument_group("mouth")
@@ -178,7 +180,8 @@ def options_of(chosen: argparse.Namespace) -> DubOptions:
         backend=chosen.backend, device=chosen.device, smoothing=chosen.smoothing, batch_size=chosen.batch_size,
         blending=Blending(chosen.feather, chosen.mask_grow, not chosen.no_colour_match), start=chosen.start, duration=chosen.duration,
         audio_start=chosen.audio_start, bypass=bypass, extend_video=chosen.extend_video, extend_seconds=tail,
-        extend_audio=chosen.extend_audio, fps=chosen.fps, require_face=chosen.require_face, overlay=chosen.overlay,
+        extend_audio=chosen.extend_audio, fps=chosen.fps, deinterlace=chosen.deinterlace,
+        require_face=chosen.require_face, overlay=chosen.overlay,
         soundtrack=soundtrack, encoding=encoding, mark=not chosen.no_mark, sign=Credentials(*chosen.sign) if chosen.sign else None)
 
 

@@ -149,12 +149,15 @@ def open_inputs(video: Path | str | BinaryIO, audio: Path | str | Speech | None,
 def source_of(video: Path | str | BinaryIO, options: DubOptions, spoken: float) -> VideoSource:
     """The frames of a dub whose last recording ends at `spoken` seconds."""
     return longer(video, options.extend_video, spoken, tail=options.extend_seconds, start=options.start, duration=options.duration,
-                  fps=options.fps)
+                  fps=options.fps, deinterlace=options.deinterlace)
 
 
 def look(inputs: Inputs, hooks: Hooks) -> tuple[Analysis, Directed]:
     """Who is where in the clip, and who says what."""
     options, source, spoken = inputs.options, inputs.source, inputs.spoken
+    if source.info.interlaced and not options.deinterlace:
+        hooks.warn("The video is interlaced: its lines are kept as they are, and a mouth that moves between them may show combs "
+                   "(deinterlace makes whole frames of it).")
     analysis = analyse(source, options.faces().create(), hooks, limit=limit_of(options, spoken), smoothing=options.smoothing)
     directed = direct(inputs.video, analysis, inputs.lines, options, source, hooks)
     tell_lengths(analysis, spoken, options, hooks)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from .array_pixels import ArrayPixels
 from .compositing import difference, region_of
 from .contact_sheet import pick_frames
 from .faces import annotate
 from .faces.geometry import eye_distance
-from .pixels import ArrayPixels
 from .stages import Faces, window_of
 from .types import Clip, Hooks
 

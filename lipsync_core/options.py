@@ -113,6 +113,8 @@ class DubOptions:
     """How many of the last seconds 'forward' and 'bounce' repeat; `math.inf` = all."""
     extend_audio: str = "off"
     """A picture that is longer than the speech: 'off' (the result ends with the speech) or 'silence' (it goes on, the mouth at rest)."""
+    deinterlace: bool = False
+    """Make whole frames of interlaced ones, as television has them, before anything else is done."""
     fps: float = FPS
     """Frames a second of a photo, which is held in any case."""
     audio_start: float = 0.0

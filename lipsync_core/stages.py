@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from .analysis import analyse
+from .array_pixels import WindowPixels
 from .casting import Line, Role, cast, people_of, tracks_of
 from .compositing import Blending, difference, lower_face_box, region_of
 from .errors import LipSyncError
@@ -21,7 +22,6 @@ from .faces import FaceBackend, FaceRule, choose, create_backend
 from .faces.align import crop, crop_matrix, invert, native_crop, whole_face_box
 from .marks import mark
 from .passages import bypassed, check_passages
-from .pixels import WindowPixels
 from .speaker_file import SpeakerData
 from .types import (
     Clip,

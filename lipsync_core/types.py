@@ -21,7 +21,7 @@ SPEECH_RATE = 16_000
 class Pixels(Protocol):
     """A picture that is read in small pieces, so that a 4K frame costs what its face costs.
 
-    `media.FrameView` is one over a decoded frame in its own pixel format, `pixels.ArrayPixels` one over an RGB array.
+    `media.FrameView` is one over a decoded frame in its own pixel format, `array_pixels.ArrayPixels` one over an RGB array.
     """
 
     width: int

@@ -21,6 +21,7 @@ from .types import (
 )
 
 CODECS = {"auto": ("", ".mp4"), "h264": ("h264", ".mp4"), "h265": ("h265", ".mp4"), "ffv1": ("ffv1", ".mkv"), "prores": ("prores", ".mov")}
+MARKS = ("metadata", "signed", "none")
 
 
 class DubVideo(io.ComfyNode):
@@ -55,6 +56,10 @@ class DubVideo(io.ComfyNode):
                 io.Boolean.Input("overlay", default=False, optional=True, advanced=True,
                                  tooltip="Draws into the result what was found and done: frame number, ON or OFF, faces with numbers and "
                                          "activation, where the effect acts, the mouth-shape values."),
+                io.Combo.Input("mark", options=list(MARKS), default="metadata", optional=True, advanced=True,
+                               tooltip="What the result says of itself in its metadata: that a mouth was altered, and by what; signed, "
+                                       "too, with content credentials (C2PA); or nothing. Nothing shows in the picture. What to sign with "
+                                       "is named by the environment variables OPENLIPSYNC_SIGN_CERTIFICATE and OPENLIPSYNC_SIGN_KEY."),
             ],
             outputs=[
                 io.Video.Output("video", display_name="video", tooltip="The dubbed video, with the speech as its sound."),
@@ -67,22 +72,25 @@ class DubVideo(io.ComfyNode):
                 number: int, x: int, y: int, detector: str, smoothing: float, feather: float, mask_grow: float, colour_match: bool,
                 batch_size: int, codec: str, crf: int, audio: dict | None = None, voices: tuple = (), speakers: object | None = None,
                 extend_video: str = "off", extend_seconds: float = 5.0, extend_audio: str = "off", bypass: str = "",
-                overlay: bool = False) -> io.NodeOutput:
+                overlay: bool = False, mark: str = "metadata") -> io.NodeOutput:
         from math import inf
 
         from ..lipsync_core.compositing import Blending
         from ..lipsync_core.dubbing import DubOptions
         from ..lipsync_core.passages import read_passages
+        from ..lipsync_core.provenance.credentials import Credentials
 
         given = None if voices and audio is None else host.speech_of(audio, "Dub Video")
         options = DubOptions(generator=generator.ready(), face=host.face_rule(face, number, x, y), voices=host.voices_of(voices),
                              speakers=speakers, strength=strength, silence=silence, offset_ms=offset_ms,
                              backend=host_models.face_backend(detector), smoothing=smoothing, batch_size=batch_size,
                              blending=Blending(feather, mask_grow, colour_match), extend_video=extend_video,
-                             extend_seconds=extend_seconds or inf, extend_audio=extend_audio, bypass=read_passages(bypass), overlay=overlay)
+                             extend_seconds=extend_seconds or inf, extend_audio=extend_audio, bypass=read_passages(bypass), overlay=overlay,
+                             mark=mark != "none", sign=Credentials.from_environment() if mark == "signed" else None)
         with host.temporary() as files:
             found = host.file_of(video)
-            if found is None and (voices or speakers is not None or extend_video != "off" or extend_audio != "off" or overlay):
+            if found is None and (voices or speakers is not None or extend_video != "off" or extend_audio != "off" or overlay
+                                  or mark == "signed"):
                 found = host.VideoFile(host.stored(video, files), 0.0, None)
             if found is None:
                 return dub_frames_in_memory(video, audio, given, options)

@@ -19,7 +19,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from ..training.faces.label import MIRROR, Teacher
+from .mediapipe_teacher import MIRROR, Teacher
 
 SIDE = 320
 """Side of the crop that FaceMesh is shown, pixels; its own network sees 192."""
@@ -30,7 +30,7 @@ AGREE = 0.06
 
 
 class Mesh(Protocol):
-    """What `landmarks_of` asks: `_mesh(_one, image)` is a list of (68, 2), as `training.faces.label.Teacher` has it."""
+    """What `landmarks_of` asks: `_mesh(_one, image)` is a list of (68, 2), as `mediapipe_teacher.Teacher` has it."""
 
     _one: object
 

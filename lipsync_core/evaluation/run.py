@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,10 @@ from ..media import FrameView, VideoSource
 from ..threads import Prefetch
 from ..types import SPEECH_RATE, FaceTrack, Hooks
 from . import sound_measures, truth_measures
+from .clip import Clip
 from .container import Timing, passed_through, timing_of
 from .curves import Curves, closure, closure_threshold, curves_of, resample
-from .landmarks import Mouths, Person, check_landmarks, find_mouths, find_person, model_name
+from .landmarks import Person, check_landmarks, find_mouths, find_person, model_name
 from .pixel_measures import PixelMeter, flicker, lip_motion
 from .report import Evaluation
 from .sound_measures import Sound
@@ -29,17 +30,6 @@ from .witness import expected, heard_sync
 
 SPARE = 0.3
 """Seconds of source and truth that are looked at beyond the dub's end."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip that has been looked at: where it is, whose mouth, its curves."""
-
-    source: VideoSource
-    person: Person
-    mouths: Mouths
-    curves: Curves
-    timing: Timing
 
 
 def evaluate(dubbed: Path | str, source: Path | str | None = None, truth: Path | str | None = None,

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 
 from ..contact_sheet import fit
 from ..media import FrameView
 from ..types import Hooks
+from .clip import Clip
 from .report import Tile
-
-if TYPE_CHECKING:
-    from .run import Clip
 
 SIDE = 220
 """Side of a picture, pixels."""

@@ -1,7 +1,8 @@
 """Faces: detection, landmarks, tracks, choice of the speaker, crops and their inverse."""
 
 from .annotate import annotate
-from .backend import Detection, FaceBackend, create_backend
+from .backend import Detection, FaceBackend
+from .backends import create_backend
 from .selection import FaceRule, choose, parse_face_rule
 from .tracking import Tracker
 

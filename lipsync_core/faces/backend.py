@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import FaceError
 from ..types import Pixels
 
 
@@ -36,16 +35,3 @@ class FaceBackend(Protocol):
     def landmarks(self, pictures: Sequence[Pixels], shapes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """iBUG landmarks (n, 68, 2) float32 in picture pixels and confidences (n,) 0..1 of the face that `shapes[i]` points to
         in `pictures[i]`: a box (4,) or the face's landmarks (68, 2) of a moment ago."""
-
-
-def create_backend(name: str = "builtin", device: str = "cpu") -> FaceBackend:
-    """'builtin' or 'face-alignment' (S3FD and 2DFAN-4 of that package, downloaded by it). Raises `FaceError`."""
-    if name == "builtin":
-        from .builtin import BuiltinBackend
-
-        return BuiltinBackend(device)
-    if name == "face-alignment":
-        from .face_alignment_backend import FaceAlignmentBackend
-
-        return FaceAlignmentBackend(device)
-    raise FaceError(f"There is no face backend {name!r}: choose 'builtin' or 'face-alignment'.")

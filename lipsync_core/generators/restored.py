@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..array_pixels import warp_array
 from ..compositing import difference, region_of
 from ..errors import LipSyncError
 from ..faces.align import crop_matrix, invert, transform
-from ..pixels import warp_array
 from ..types import Drive, FaceCrop, FaceTrack, GeneratedFace, Generator, GeneratorItem, Hooks, Person, Speech
 from .painted import painted_mask
 

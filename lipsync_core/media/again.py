@@ -105,8 +105,8 @@ class Again:
 def frames_from(source: VideoSource, index: int, time: Fraction, origin: int, plain: bool) -> Iterator[SourceFrame]:
     """The frames of a source from number `index` on, which is shown at `time` (seconds from frame 0). `origin` (see `VideoSource`) and
     `plain`, whether the file's own timestamps could be used, are what an earlier reading found."""
-    if not index or type(source) is not VideoSource or not plain:
-        # Frames that are repeated or counted are known by going through them.
+    if not index or type(source) is not VideoSource or not plain or source.deinterlace:
+        # Frames that are repeated, counted, or made of those beside them are known by going through them.
         yield from (item for item in source.frames() if item.index >= index)
         return
     base, source.origin = source.info.time_base, origin

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 
+from ..array_pixels import ArrayPixels
 from ..errors import MediaError
-from ..pixels import ArrayPixels
 from ..types import Picture
 
 

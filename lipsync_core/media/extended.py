@@ -38,8 +38,8 @@ class ExtendedSource(LongerSource):
     """
 
     def __init__(self, file: Path | str | BinaryIO, seconds: float, how: str, *, tail: float = TAIL, start: float = 0,
-                 duration: float | None = None) -> None:
-        super().__init__(file, seconds, start=start, duration=duration)
+                 duration: float | None = None, deinterlace: bool = False) -> None:
+        super().__init__(file, seconds, start=start, duration=duration, deinterlace=deinterlace)
         self.how, self.tail = "bounce" if how == REVERSE else how, tail
         self._first: int | None = None
         """Number in the tail of the frame that a round of 'forward' begins with; known after the first reading."""
@@ -137,12 +137,13 @@ class _Looks:
 
 
 def longer(file: Path | str | BinaryIO, how: str, seconds: float, *, tail: float = TAIL, start: float = 0, duration: float | None = None,
-           fps: float = FPS) -> VideoSource:
+           fps: float = FPS, deinterlace: bool = False) -> VideoSource:
     """The video as it is ('off'), or one that lasts `seconds` (see `EXTEND`). A photo lasts as long in any case, at `fps`."""
     if how in ("forward", "bounce", REVERSE):
-        source: VideoSource = ExtendedSource(file, seconds, how, tail=tail, start=start, duration=duration)
+        source: VideoSource = ExtendedSource(file, seconds, how, tail=tail, start=start, duration=duration,
+                                             deinterlace=deinterlace)
     elif how == "hold":
-        return HeldSource(file, seconds, start=start, duration=duration, fps=fps)
+        return HeldSource(file, seconds, start=start, duration=duration, fps=fps, deinterlace=deinterlace)
     else:
-        source = VideoSource(file, start=start, duration=duration)
+        source = VideoSource(file, start=start, duration=duration, deinterlace=deinterlace)
     return HeldSource(file, seconds, start=start, duration=duration, fps=fps) if source.info.still else source

@@ -24,8 +24,9 @@ _BT709, _LIMITED = 1, 1
 class LongerSource(VideoSource):
     """A video that goes on until `seconds`, in steps of its frame rate. Raises `MediaError` as `VideoSource` does."""
 
-    def __init__(self, file: Path | str | BinaryIO, seconds: float, *, start: float = 0, duration: float | None = None) -> None:
-        super().__init__(file, start=start, duration=duration)
+    def __init__(self, file: Path | str | BinaryIO, seconds: float, *, start: float = 0, duration: float | None = None,
+                 deinterlace: bool = False) -> None:
+        super().__init__(file, start=start, duration=duration, deinterlace=deinterlace)
         # A float such as 3.16 means 316 hundredths, not the binary number above it: that would be a frame more.
         self.seconds = Fraction(seconds).limit_denominator(1_000_000)
 
@@ -49,8 +50,8 @@ class HeldSource(LongerSource):
     """
 
     def __init__(self, file: Path | str | BinaryIO, seconds: float, *, start: float = 0, duration: float | None = None,
-                 fps: float = FPS) -> None:
-        super().__init__(file, seconds, start=start, duration=duration)
+                 fps: float = FPS, deinterlace: bool = False) -> None:
+        super().__init__(file, seconds, start=start, duration=duration, deinterlace=deinterlace)
         if self.info.still:
             self.start, self.duration = Fraction(0), None             # a photo has no passages
             self.info = _shown(self.info, fps)

@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from ..pixels import thumbnail_matrix, warp_array
+from ..array_pixels import thumbnail_matrix, warp_array
 from .layouts import Layout, layout_of, nearest_layout
 
 # Kr, Kb of the matrices by H.273 code point (tables of ITU-T H.273, MatrixCoefficients).

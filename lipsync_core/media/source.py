@@ -15,6 +15,7 @@ from av.error import FFmpegError
 from ..errors import MediaError
 from ..files import check_file
 from ..types import Picture
+from .deinterlace import deinterlaced
 from .pixels import FrameView
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ class VideoInfo:
     codec: str
     still: bool = False
     """A photo: a file of one picture, without a clock of its own."""
+    interlaced: bool = False
+    """Its first frame is two half pictures."""
 
     @property
     def display_size(self) -> tuple[int, int]:
@@ -95,8 +98,9 @@ class VideoSource:
     """
 
     def __init__(self, file: Path | str | BinaryIO, *, start: float | Fraction = 0,
-                 duration: float | Fraction | None = None) -> None:
-        self.file = file
+                 duration: float | Fraction | None = None, deinterlace: bool = False) -> None:
+        """`deinterlace`: make whole frames of interlaced ones."""
+        self.file, self.deinterlace = file, deinterlace
         # A float such as 0.4 means four tenths, not the binary number next to it.
         self.start = Fraction(start).limit_denominator(1_000_000)
         self.duration = None if not duration else Fraction(duration).limit_denominator(1_000_000)
@@ -144,7 +148,8 @@ class VideoSource:
         """Frames with timestamps that ascend, whatever the file says."""
         step, last = max(1, round(1 / (self.info.frame_rate * self.info.time_base))), None
         self.counted = 0
-        for frame in self._decode(container, stream):
+        frames = self._decode(container, stream)
+        for frame in deinterlaced(frames) if self.deinterlace else frames:
             pts = frame.pts if frame.pts is not None else (0 if last is None else last + step)
             last = pts if last is None or pts > last else last + 1
             self.counted += last != frame.pts
@@ -227,4 +232,5 @@ def _describe(container: av.container.InputContainer, stream: av.video.stream.Vi
         rotation=rotation, sample_aspect_ratio=Fraction(aspect) or Fraction(1),
         color_primaries=tag("color_primaries"), color_trc=tag("color_trc"), colorspace=int(frame.colorspace),
         color_range=int(frame.color_range), frames=stream.frames or round(duration * rate), duration=duration,
-        codec=stream.codec_context.name, still=container.format.name == "image2" or container.format.name.endswith("_pipe"))
+        codec=stream.codec_context.name, still=container.format.name == "image2" or container.format.name.endswith("_pipe"),
+        interlaced=bool(getattr(frame, "interlaced_frame", False)))

@@ -21,7 +21,7 @@ NODES = {
     "OpenLipSyncBlend": ("Blend Back", "images faces feather mask_grow colour_match", "images:IMAGE mask:MASK"),
     "OpenLipSyncDubVideo": ("Dub Video", "video generator strength silence offset_ms face number x y detector smoothing feather mask_grow"
                             " colour_match batch_size codec crf audio voices speakers extend_video extend_seconds extend_audio bypass"
-                            " overlay", "video:VIDEO report:STRING"),
+                            " overlay mark", "video:VIDEO report:STRING"),
     "OpenLipSyncVoice": ("Voice", "audio number offset who voices", "voices:LIPSYNC_VOICES"),
     "OpenLipSyncWhoSpeaks": ("Who Speaks", "mode text file faces audio", "speakers:LIPSYNC_SPEAKERS text:STRING turns:STRING"),
     "OpenLipSyncPreviewFaces": ("Preview Faces", "source faces count longest_side", "pictures:IMAGE"),
@@ -83,7 +83,7 @@ def test_numbers_have_limits_and_a_default_within_them(server: Server, node: str
 def test_experts_knobs_are_folded_away(server: Server) -> None:
     advanced = {name for name, spec in inputs_of(server, "OpenLipSyncDubVideo").items() if spec[1].get("advanced")}
     assert advanced == set("x y detector smoothing feather mask_grow colour_match batch_size codec crf extend_seconds extend_audio bypass"
-                           " overlay".split())
+                           " overlay mark".split())
 
 
 def test_generators_come_from_the_hosts_folder_and_from_extra_model_paths(server: Server) -> None:

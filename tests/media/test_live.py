@@ -11,6 +11,7 @@ import pytest
 from helpers import moving_face, pictures, write_clip
 
 from lipsync_core import Encoding, LipSyncError, dub
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.audio import speech_from_samples
 from lipsync_core.compositing import Blending
 from lipsync_core.faces.album import Album
@@ -19,7 +20,6 @@ from lipsync_core.faces.pose import mean_face
 from lipsync_core.live import LiveDubber, LiveFrame
 from lipsync_core.live.cast import People, VoiceOf
 from lipsync_core.media import VideoSource
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.speaker_file import FrameSpeakers
 from lipsync_core.types import Drive, FaceTrack, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
 

@@ -9,10 +9,10 @@ import pytest
 from helpers import moving_face, write_clip
 
 from lipsync_core.analysis import analyse
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.faces.album import APART, KEPT, Album, trim
 from lipsync_core.faces.builtin import BuiltinBackend
 from lipsync_core.media import VideoSource
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.types import FaceTrack, Hooks
 
 PICTURE = ArrayPixels(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))

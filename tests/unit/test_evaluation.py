@@ -18,11 +18,11 @@ from lipsync_core.evaluation.curves import CANONICAL, Curves, closure, closure_t
 from lipsync_core.evaluation.html import page
 from lipsync_core.evaluation.landmarks import OWN_NOTE, Mouths, check_landmarks, model_name
 from lipsync_core.evaluation.mediapipe_landmarks import crop_matrix, landmarks_of, track
+from lipsync_core.evaluation.mediapipe_teacher import MIRROR
 from lipsync_core.evaluation.report import Evaluation, Tile, short_names, table
 from lipsync_core.evaluation.shifted_measures import KEYS, shifted
 from lipsync_core.evaluation.sound_measures import Sound
 from lipsync_core.evaluation.strip import pick_moments
-from lipsync_core.training.faces.label import MIRROR
 
 
 def words(times: np.ndarray) -> np.ndarray:

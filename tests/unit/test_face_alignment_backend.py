@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.errors import FaceError
 from lipsync_core.faces import create_backend
 from lipsync_core.faces.face_alignment_backend import FILES
-from lipsync_core.pixels import ArrayPixels
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.faces import choose, parse_face_rule
 from lipsync_core.faces.activation import activation
 from lipsync_core.faces.align import box_matrix, crop, invert, native_crop, similarity_matrix, transform
 from lipsync_core.faces.pose import _TEMPLATE
 from lipsync_core.faces.smoothing import smooth_landmarks
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.types import FaceTrack
 
 FACE = _TEMPLATE[:, :2] * 100 + 300

@@ -11,13 +11,13 @@ import pytest
 import torch
 from helpers import moving_face
 
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.errors import CheckpointError, FaceError
 from lipsync_core.faces import Tracker, annotate, create_backend
 from lipsync_core.faces.builtin import WEIGHTS, load_network
 from lipsync_core.faces.crops import landmark_matrix
 from lipsync_core.faces.networks import DetectorNet, LandmarkNet, folded
 from lipsync_core.faces.pose import _TEMPLATE, estimate_pose
-from lipsync_core.pixels import ArrayPixels
 
 EYES, NOSE, MOUTH = (np.array([[203.0, 101.0], [246.6, 103.3]]), np.array([223.1, 125.3]), np.array([222.7, 144.9]))
 """Middle of the eyes, tip of the nose and middle of the lips in the portrait, by the landmark teacher (MediaPipe FaceMesh)."""

@@ -10,6 +10,7 @@ import pytest
 from helpers import moving_face, write_clip
 
 from lipsync_core.analysis import Analysis, analyse
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.casting import people_of
 from lipsync_core.faces.album import Album
 from lipsync_core.faces.builtin import BuiltinBackend
@@ -17,7 +18,6 @@ from lipsync_core.faces.embedding import SIDE, chip, chip_matrix, describe
 from lipsync_core.faces.identity import SAME, same_people
 from lipsync_core.faces.tracking import Tracker
 from lipsync_core.media import VideoSource
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.types import FaceTrack, Hooks
 
 DATA = Path(__file__).resolve().parent / "data"

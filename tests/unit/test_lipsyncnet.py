@@ -12,6 +12,7 @@ import torch
 from helpers import moving_face
 from torch.utils.flop_counter import FlopCounterMode
 
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.compositing import lower_face_box, region_of
 from lipsync_core.errors import CheckpointError, FaceError
 from lipsync_core.faces.align import native_crop
@@ -20,7 +21,6 @@ from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, LipSyncNetCo
 from lipsync_core.generators.lipsyncnet.canvas import ABOVE, MAPS, SIDE, SPAN, in_picture, laid_back, lip_maps, placed
 from lipsync_core.generators.lipsyncnet.generator import LipSyncNetGenerator
 from lipsync_core.generators.morph import MorphGenerator
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.types import Drive, FaceTrack, GeneratorItem, Hooks, Person, Speech
 
 SMALL = preset("tiny", size=64)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lipsync_core.array_pixels import ArrayPixels, warp_array
 from lipsync_core.compositing import lower_face_box, lower_face_mask, match_colour
 from lipsync_core.errors import CheckpointError
 from lipsync_core.faces.align import native_crop
@@ -19,7 +20,6 @@ from lipsync_core.generators.morph import MorphGenerator
 from lipsync_core.generators.morph.articulation import MouthShape
 from lipsync_core.generators.morph.geometry import close_lips, inner_gap, place, shape_lips, study_person, to_complex
 from lipsync_core.generators.morph.warp import solve
-from lipsync_core.pixels import ArrayPixels, warp_array
 from lipsync_core.types import Drive, FaceCrop, FaceTrack, GeneratorItem, Person, Speech
 
 SIZE = 640

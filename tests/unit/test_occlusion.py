@@ -11,13 +11,13 @@ import pytest
 from helpers import moving_face
 
 from lipsync_core.analysis import analyse
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.faces import Tracker
 from lipsync_core.faces.activation import COVERED, activation
 from lipsync_core.faces.crops import landmark_matrix
 from lipsync_core.faces.occlusion import HALVES, MESH, Seen, covered, look
 from lipsync_core.faces.pose import _TEMPLATE
 from lipsync_core.media import VideoSource
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.types import FaceTrack, Hooks
 
 FULL, NONE = COVERED

@@ -26,9 +26,10 @@ def test_dependencies_are_said_twice_and_alike() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9-]+>=[0-9.]+", line) for line in lines)
 
 
-def test_the_service_s_dependencies_are_said_twice_and_alike() -> None:
-    lines = (ROOT / "requirements-service.txt").read_text(encoding="utf-8").split("\n")[1:-1]
-    listed = re.search(r"^optional-dependencies.service = \[\n(.*?)^\]", section("project"), re.M | re.S)[1]
+@pytest.mark.parametrize("extra", ["service", "cluster", "sign"])
+def test_the_extras_dependencies_are_said_twice_and_alike(extra: str) -> None:
+    lines = (ROOT / f"requirements-{extra}.txt").read_text(encoding="utf-8").split("\n")[1:-1]
+    listed = re.search(rf"^optional-dependencies.{extra} = \[\n(.*?)^\]", section("project"), re.M | re.S)[1]
     assert re.findall(r'"(.+)"', listed) == lines
 
 

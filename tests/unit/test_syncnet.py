@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.cli import main
 from lipsync_core.errors import CheckpointError
 from lipsync_core.evaluation import sync_scores
@@ -32,7 +33,6 @@ from lipsync_core.generators.architectures import recognise
 from lipsync_core.media import FrameBatch
 from lipsync_core.models import by_name
 from lipsync_core.models.folder import VARIABLE
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.types import FaceTrack, Hooks, Picture
 
 SHAPES = {

@@ -118,8 +118,8 @@ def test_a_face_that_only_turns_and_comes_nearer_does_not_open_its_mouth(face_po
 @pytest.fixture()
 def face_points(astronaut: np.ndarray) -> np.ndarray:
     """Landmarks (68, 2) of a face, lips made to meet."""
+    from lipsync_core.array_pixels import ArrayPixels
     from lipsync_core.faces import create_backend
-    from lipsync_core.pixels import ArrayPixels
 
     backend, picture = create_backend(), ArrayPixels(astronaut)
     first, _ = backend.landmarks([picture], [backend.detect([picture])[0][0].box])

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
+from lipsync_core.array_pixels import ArrayPixels
+from lipsync_core.evaluation.mediapipe_teacher import MIRROR as LABEL_MIRROR
 from lipsync_core.faces import create_backend
 from lipsync_core.faces.networks import DetectorNet, LandmarkNet, folded
 from lipsync_core.faces.pose import _TEMPLATE
 from lipsync_core.inference import load_network
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.training.faces.augment import MIRROR, mirror
 from lipsync_core.training.faces.data import face_batches, is_held_out, load_backgrounds, load_samples, scene_batches
-from lipsync_core.training.faces.label import MIRROR as LABEL_MIRROR
 from lipsync_core.training.faces.label import face_crop
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.faces import create_backend
 from lipsync_core.generators.morph.interior_model import InteriorNet
 from lipsync_core.generators.morph.interior_net import SIZE
 from lipsync_core.inference import load_network
-from lipsync_core.pixels import ArrayPixels
 from lipsync_core.training.interior.data import MIRROR_LIPS, choose, is_taught, load_samples, person_of, prepare
 from lipsync_core.training.interior.evaluate import evaluate, table
 from lipsync_core.training.interior.export import mixed_code

@@ -149,7 +149,7 @@ def test_speech_shorter_than_a_window(fused: Wav2Lip) -> None:
 
 def test_an_open_mouth_as_the_reference(fused: Wav2Lip, babble: np.ndarray) -> None:
     """It is cropped by its own landmarks. What the frame's own mouth does is then unknown to the network."""
-    from lipsync_core.pixels import ArrayPixels
+    from lipsync_core.array_pixels import ArrayPixels
 
     generator = Wav2LipGenerator(fused, Wav2LipOptions(reference="open"))
     someone = person()

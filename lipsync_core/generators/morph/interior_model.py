@@ -1,4 +1,4 @@
-"""The network of the learned inner mouth; imported where it runs, because it needs torch."""
+"""The network of the learned inner mouth."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .interior_net import ACROSS, CONDITIONS, DOWN, MAPS, UNIT
+from .interior_layout import ACROSS, CONDITIONS, DOWN, MAPS, UNIT
 
 CODE = 12
 """Numbers that say whose mouth it is."""

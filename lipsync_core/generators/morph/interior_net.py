@@ -11,20 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import torch
 
+from ...inference import WEIGHTS, inference, load_network
+from .interior_layout import ACROSS, DOWN, UNIT
+from .interior_model import InteriorNet
 from .opening import Opening
-
-if TYPE_CHECKING:
-    from .interior_model import InteriorNet
 
 SIZE = (112, 64)
 """Pixels of the window, width and height."""
-UNIT = 0.0065
-"""Canonical units of a pixel (0.6 mm; an upper incisor is some 14 pixels wide)."""
 KNEE, SLOPE = 0.88, np.float32(0.5)
 """From which share of the skin's brightness on, and how far, what is brighter is held back."""
 SEAM_ROW = 16
@@ -70,17 +68,6 @@ def window_of(opening: Opening, seam_y: float) -> Window:
                   min(1.0, reach_y / max(float(opening.bottom.max()) - seam_y, 1e-6)))
 
 
-MAPS = 5
-"""Planes of `describe`: distance to the upper and the lower edge, inside, across, down."""
-ACROSS, DOWN = 0.25, 0.15
-"""Canonical units in which the planes across and down count."""
-CONDITIONS = 9
-"""Numbers of `describe`: gap, half width, rise of the upper lip; of `tones`: brightness and two hues of the skin, the lips
-beside it."""
-SHAPES = 3
-"""Those of them that are the shape's."""
-
-
 def describe(opening: Opening, seam_y: float, colours: Colours, window: Window) -> tuple[np.ndarray, np.ndarray]:
     """What the network is told: planes float32 (MAPS, h, w) and numbers float32 (CONDITIONS,), all of order 1."""
     x, y = window.points()
@@ -124,18 +111,11 @@ def skin_colour(pixels: np.ndarray, lips: np.ndarray, jaw: np.ndarray) -> np.nda
 @lru_cache(maxsize=2)
 def load_interior(file: Path | None = None) -> InteriorNet:
     """The network that ships with the package, or another's file; raises `CheckpointError`."""
-    from ...inference import WEIGHTS, load_network
-    from .interior_model import InteriorNet
-
     return load_network(InteriorNet(), file or WEIGHTS / WEIGHTS_FILE)
 
 
 def draw(opening: Opening, seam_y: float, colours: Colours, window: Window, network: InteriorNet | None = None) -> np.ndarray:
     """The inner mouth in the network's window: RGB float32 (h, w, 3), 0..255; meaningless outside the lips."""
-    import torch
-
-    from ...inference import inference
-
     network = network or load_interior()
     planes, numbers = describe(opening, seam_y, colours, window)
     with inference():

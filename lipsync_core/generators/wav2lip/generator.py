@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...array_pixels import ArrayPixels
 from ...audio import mel_blocks, mel_window
 from ...faces.align import box_matrix, detector_box
-from ...pixels import ArrayPixels
 from ...types import Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Person, Speech
 from ..drive import Driving, activity_of
 from ..painted import painted_mask

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ...array_pixels import ArrayPixels
 from ...faces.backend import FaceBackend
 from ...faces.geometry import eye_distance, mouth_opening
 from ...media import FrameView, VideoSource
-from ...pixels import ArrayPixels
 from ...types import Pixels
 from .data import is_held_out, load_backgrounds
 

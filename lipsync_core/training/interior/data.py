@@ -14,7 +14,8 @@ import numpy as np
 from ...faces.pose import estimate_pose
 from ...generators.morph.geometry import JAW, LIPS, fit_similarity, inner_gap, study_person, to_complex
 from ...generators.morph.interior import colours_of
-from ...generators.morph.interior_net import CONDITIONS, MAPS, SHAPES, SIZE, Colours, describe, light_of, tones, window_of
+from ...generators.morph.interior_layout import CONDITIONS, MAPS, SHAPES
+from ...generators.morph.interior_net import SIZE, Colours, describe, light_of, tones, window_of
 from ...generators.morph.opening import Opening, opening_of
 
 log = logging.getLogger(__name__)

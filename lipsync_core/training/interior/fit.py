@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import spectral_norm
 
+from ...generators.morph.interior_layout import ACROSS, DOWN, UNIT
 from ...generators.morph.interior_model import CODE, InteriorNet
-from ...generators.morph.interior_net import ACROSS, DOWN, UNIT
 from ..precision import autocast
 from .data import Samples
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..faces.label import PICTURES, Teacher
+from ...evaluation.mediapipe_teacher import Teacher
+from ..faces.label import PICTURES
 
 
 def main() -> int:
