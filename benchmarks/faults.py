@@ -144,6 +144,11 @@ def temp(bench: Bench, chosen: argparse.Namespace) -> str:
     return "temporary folder read-only, or missing"
 
 
+def heeding() -> None:
+    """Ctrl-C counts, also where a shell has started this in its background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def signals(bench: Bench, chosen: argparse.Namespace) -> str:
     """SIGINT and SIGKILL at random moments."""
     rng, folder = random.Random(chosen.seed), bench.folder("signals")
@@ -156,7 +161,7 @@ def signals(bench: Bench, chosen: argparse.Namespace) -> str:
     for number in range(chosen.runs):
         which = signal.SIGINT if number % 2 else signal.SIGKILL
         process = subprocess.Popen(bench.command(old, "--force"), env=bench.environment, cwd=bench.work, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE, text=True)
+                                   stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
         try:
             process.wait(rng.uniform(0.05, 1.1 * length))
         except subprocess.TimeoutExpired:

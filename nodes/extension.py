@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import host_models
+from . import host_models, picker
 from .audio import LoadAudio
 from .blend import BlendBack
 from .dub import DubVideo
@@ -15,10 +15,11 @@ from .voices import Voice, WhoSpeaks
 
 
 class OpenLipSyncExtension(ComfyExtension):
-    """All nodes of the pack, and the model folder `models/lipsync`."""
+    """All nodes of the pack, the model folder `models/lipsync`, and what the page may ask."""
 
     async def on_load(self) -> None:
         host_models.register_model_folder()
+        picker.register()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [LoadAudio, LoadGenerator, DetectFaces, GenerateLipSync, BlendBack, DubVideo, PreviewFaces, Voice, WhoSpeaks,

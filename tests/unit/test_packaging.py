@@ -33,6 +33,11 @@ def test_the_extras_dependencies_are_said_twice_and_alike(extra: str) -> None:
     assert re.findall(r'"(.+)"', listed) == lines
 
 
+def test_the_version_is_said_twice_and_alike() -> None:
+    said = re.search(r'^__version__ = "(.+)"', (ROOT / "lipsync_core" / "__init__.py").read_text(encoding="utf-8"), re.M)[1]
+    assert re.search(r'^version = "(.+)"', section("project"), re.M)[1] == said
+
+
 def test_the_dockerfile_has_nothing_that_its_linter_minds() -> None:
     linter = Path(sys.executable).with_name("hadolint.exe" if sys.platform == "win32" else "hadolint")
     if not linter.exists():

@@ -227,3 +227,17 @@ def test_loudness_is_brought_to_the_usual(babble: np.ndarray, gain: float) -> No
     usual = normalise_loudness(babble)
     assert np.allclose(normalise_loudness(gain * babble), usual, atol=1e-4) and np.abs(usual).max() <= 1
     assert not normalise_loudness(np.zeros(16_000, np.float32)).any()
+
+
+def test_a_lineup_counts_people_from_the_left_as_the_rules_do(astronaut: np.ndarray) -> None:
+    from lipsync_core.faces import create_backend
+    from lipsync_core.lineup import line_up
+    from lipsync_core.media import FrameBatch
+
+    face = astronaut[0:300, 72:372].astype(np.float32) / 255
+    both = np.hstack([face, face[:, ::-1]])
+    clip = FrameBatch(lambda i: both, 6, (600, 300), Fraction(25))
+    found = line_up(clip, create_backend())
+    assert found.picture.shape == (300, 600, 3) and len(found.boxes) == 2 and found.boxes[0][2] < 300 < found.boxes[1][0]
+    nobody = line_up(FrameBatch(lambda i: both * 0, 3, (600, 300), Fraction(25)), create_backend())
+    assert nobody.boxes == [] and nobody.picture.shape == (300, 600, 3)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
+import numpy as np
 import pytest
 import soundfile
 
 from lipsync_core.demo import SPEECH, make_clip, portrait
+from lipsync_core.media import Encoding, VideoSource, VideoWriter
 
 if os.environ.get("OPENLIPSYNC_WEB_TESTS"):
     from host.comfy import Server
@@ -36,6 +40,17 @@ def pictures() -> Path:
     return folder
 
 
+def write_two_people(clip: Path, target: Path) -> None:
+    """The face of a clip twice, beside each other."""
+    source = VideoSource(clip)
+    info = replace(source.info, width=2 * source.info.width)
+    with VideoWriter(target, info, Encoding(preset="ultrafast")) as writer:
+        for item in source.frames():
+            picture = item.frame.to_ndarray(format="rgb24")
+            both = np.ascontiguousarray(np.hstack([picture, picture[:, ::-1]]))
+            writer.write(av.VideoFrame.from_ndarray(both, format="rgb24").reformat(format=info.pix_fmt), item.pts)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """ComfyUI with this pack only, and the files that the workflows name."""
@@ -52,8 +67,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     make_clip(folder / "clip.mp4", SECONDS, 480)
     speech, rate = soundfile.read(SPEECH)
     soundfile.write(folder / "speech.wav", speech[:round(SECONDS * rate)], rate)
-    for name in ("two_people.mp4", "dialogue.mp4"):                   # the templates of several people only need to open
-        shutil.copyfile(folder / "clip.mp4", folder / name)
+    write_two_people(folder / "clip.mp4", folder / "two_people.mp4")
+    shutil.copyfile(folder / "two_people.mp4", folder / "dialogue.mp4")
     shutil.copyfile(folder / "speech.wav", folder / "second.wav")
     cv2.imwrite(str(folder / "photo.jpg"), cv2.cvtColor(portrait()[:300, 72:372], cv2.COLOR_RGB2BGR))
     running = Server(host, base, tmp_path_factory.mktemp("other disk"))

@@ -67,6 +67,25 @@ class Editor:
         x, y, width, height = self.page.evaluate("[...app.canvas.ds.visible_area]")
         return x, y, x + width, y + height
 
+    def press(self, title: str, button: str) -> None:
+        """A button of a node."""
+        if self.modern:
+            node = self.page.locator("[data-node-id]").filter(has=self.page.get_by_text(title, exact=True)).first
+            node.get_by_role("button", name=button).click()
+            return
+        x, y = self.page.evaluate("""([title, name]) => {
+            const node = app.graph._nodes.find(n => n.title === title), widget = node.widgets.find(w => w.name === name)
+            const box = app.canvas.canvas.getBoundingClientRect()
+            const [x, y] = app.canvas.ds.convertOffsetToCanvas([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.last_y + 10])
+            return [box.left + x, box.top + y]
+        }""", [title, button])
+        self.page.mouse.click(x, y)
+
+    def values(self, title: str) -> dict[str, Any]:
+        """What the widgets of a node say."""
+        return self.page.evaluate("""title => Object.fromEntries(app.graph._nodes.find(n => n.title === title).widgets
+            .map(w => [w.name, w.value]))""", title)
+
     def run(self) -> None:
         """Press Run; returns when a finished video, or trouble, is on the page."""
         self.page.get_by_test_id("queue-button").click()

@@ -137,3 +137,42 @@ def test_the_blueprint_is_found_and_runs(newcomer: Callable[..., Editor]) -> Non
     expect_dubbed(editor)
     page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
     editor.picture("blueprint")
+
+
+@MODES
+def test_a_face_is_chosen_by_clicking_it(newcomer: Callable[..., Editor], modern: bool) -> None:
+    editor = newcomer(modern)
+    page = editor.page
+    load(editor, "quick_dub")
+    page.evaluate("""() => {
+        const widget = app.graph._nodes.find(n => n.type === 'LoadVideo').widgets.find(w => w.name === 'file')
+        widget.value = 'two_people.mp4'
+        widget.callback?.(widget.value)
+    }""")
+    title = page.evaluate("app.graph._nodes.find(n => n.type === 'OpenLipSyncDubVideo').title")
+    editor.press(title, "choose face…")
+    picker = page.get_by_role("dialog", name="Choose a face")
+    faces = picker.get_by_role("button", name=re.compile("^Face"))
+    faces.first.wait_for()
+    labels = [face.get_attribute("aria-label") for face in faces.all()]
+    assert labels == ["Face 0, the leftmost of 2", "Face 1, number 1 from the left of 2"]
+    left, right = (face.bounding_box() for face in faces.all())
+    assert left["x"] + left["width"] < right["x"] and page.evaluate("document.activeElement.ariaLabel").startswith("Face 0")
+    editor.picture("choose-face")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")                                      # a keyboard does it, too
+    picker.wait_for(state="detached")
+    assert (editor.values(title)["face"], editor.values(title)["number"]) == ("number", 1)
+    saved = page.evaluate("app.graph.serialize()")
+    node = next(node for node in saved["nodes"] if node["type"] == "OpenLipSyncDubVideo")
+    page.evaluate("workflow => app.loadGraphData(workflow)", saved)   # as it was saved, with the button of its own
+    assert (editor.values(title)["face"], editor.values(title)["number"]) == ("number", 1) and "number" in node["widgets_values"]
+    assert editor.values(title)["mark"] == "metadata"
+    editor.press(title, "choose face…")
+    faces.first.click()
+    assert editor.values(title)["number"] == 0
+    editor.press(title, "choose face…")
+    faces.first.wait_for()
+    page.keyboard.press("Escape")
+    picker.wait_for(state="detached")
+    assert editor.values(title)["number"] == 0

@@ -1,0 +1,170 @@
+// "choose face…": a frame of the clip with everybody's number, to click on. Works with the classic nodes and with Nodes 2.0, which both draw
+// widgets of the kind "button". No build step: the page loads this file as it is.
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+
+const NODES = ["OpenLipSyncDubVideo", "OpenLipSyncDetectFaces", "OpenLipSyncVoice"];
+const FILES = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|gif|png|jpe?g|webp)(\s\[\w+\])?$/i;
+const STYLE = `
+  .openlipsync-picker { border: 1px solid #555; border-radius: 8px; padding: 16px; background: #202020; color: #eee; font: 14px sans-serif;
+    max-width: min(92vw, 1000px); }
+  .openlipsync-picker::backdrop { background: rgba(0, 0, 0, 0.6); }
+  .openlipsync-picker h2 { font-size: 16px; margin: 0 0 12px; }
+  .openlipsync-picker .frame { position: relative; display: inline-block; line-height: 0; }
+  .openlipsync-picker img { max-width: 100%; max-height: 70vh; }
+  .openlipsync-picker .face { position: absolute; border: 3px solid #fff; border-radius: 6px; background: rgba(0, 0, 0, 0.05); cursor: pointer;
+    padding: 0; box-shadow: 0 0 0 1px #000; }
+  .openlipsync-picker .face:hover, .openlipsync-picker .face:focus-visible { border-color: #ffcc33; outline: 2px solid #ffcc33;
+    background: rgba(255, 204, 51, 0.25); }
+  .openlipsync-picker .face span { position: absolute; left: 0; top: 0; font: bold 16px sans-serif; line-height: 1.4; padding: 0 8px;
+    color: #000; background: #fff; border-radius: 0 0 6px 0; }
+  .openlipsync-picker .close { margin-top: 12px; padding: 6px 14px; }`;
+
+function above(node, name) {
+  const input = node.inputs?.find((one) => one.name === name);
+  const link = input?.link != null ? app.graph.links.get?.(input.link) ?? app.graph.links[input.link] : null;
+  return link ? app.graph.getNodeById(link.origin_id) : null;
+}
+
+// The file that a picture comes from: of the nearest node above that names one.
+function fileAbove(start) {
+  const seen = new Set();
+  let nodes = [start];
+  while (nodes.length) {
+    const next = [];
+    for (const node of nodes) {
+      if (!node || seen.has(node.id)) continue;
+      seen.add(node.id);
+      const named = node.widgets?.find((one) => typeof one.value === "string" && FILES.test(one.value) && /^(file|video|image)$/.test(one.name));
+      if (named) return named.value;
+      for (const input of node.inputs ?? []) {
+        if (input.link != null && /^(VIDEO|IMAGE|\*|COMFY_MATCHTYPE.*|IMAGE,VIDEO)$/.test(String(input.type))) next.push(above(node, input.name));
+      }
+    }
+    nodes = next;
+  }
+  return null;
+}
+
+// A voice has no picture: that of whoever it speaks for.
+function clipOf(node) {
+  if (node.comfyClass !== "OpenLipSyncVoice" && node.type !== "OpenLipSyncVoice") return fileAbove(node);
+  const seen = new Set();
+  let nodes = [node];
+  while (nodes.length) {
+    const next = [];
+    for (const one of nodes) {
+      if (!one || seen.has(one.id)) continue;
+      seen.add(one.id);
+      for (const output of one.outputs ?? []) {
+        for (const id of output.links ?? []) {
+          const link = app.graph.links.get?.(id) ?? app.graph.links[id];
+          const target = link && app.graph.getNodeById(link.target_id);
+          if (!target) continue;
+          const faces = above(target, "faces");
+          const file = target.type === "OpenLipSyncVoice" ? null : fileAbove(target) ?? (faces && fileAbove(faces));
+          if (file) return file;
+          next.push(target);
+        }
+      }
+    }
+    nodes = next;
+  }
+  return null;
+}
+
+function set(node, name, value) {
+  const widget = node.widgets?.find((one) => one.name === name);
+  if (!widget) return;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+}
+
+function choose(node, number) {
+  set(node, "face", "number");
+  set(node, "number", number);
+  set(node, "who", "");
+  app.graph.setDirtyCanvas(true, true);
+}
+
+function dialogOf(title) {
+  if (!document.getElementById("openlipsync-picker-style")) {
+    const style = document.createElement("style");
+    style.id = "openlipsync-picker-style";
+    style.textContent = STYLE;
+    document.head.append(style);
+  }
+  const dialog = document.createElement("dialog");
+  dialog.className = "openlipsync-picker";
+  dialog.setAttribute("aria-label", "Choose a face");
+  const heading = document.createElement("h2");
+  heading.textContent = title;
+  heading.setAttribute("role", "status");
+  const close = document.createElement("button");
+  close.className = "close";
+  close.textContent = "Cancel";
+  close.addEventListener("click", () => dialog.close());
+  dialog.append(heading, close);
+  dialog.addEventListener("close", () => dialog.remove());
+  // What is typed here is not meant for the graph below.
+  dialog.addEventListener("keydown", (event) => event.stopPropagation());
+  document.body.append(dialog);
+  dialog.showModal();
+  return { dialog, heading, close };
+}
+
+async function pick(node) {
+  const file = clipOf(node);
+  const { dialog, heading, close } = dialogOf(file ? `Looking for faces in ${file} …` : "No video file is connected: connect Load Video first.");
+  if (!file) return;
+  let found;
+  try {
+    const answer = await api.fetchApi("/openlipsync/faces", {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ file }),
+    });
+    found = await answer.json();
+  } catch (error) {
+    found = { error: String(error) };
+  }
+  if (!dialog.open) return;
+  if (found.error || !found.boxes?.length) {
+    heading.textContent = found.error ?? "No face was found at the beginning of this video.";
+    return;
+  }
+  heading.textContent = found.boxes.length === 1 ? "One face was found: click it" : "Whose mouth is to move? Click a face";
+  const frame = document.createElement("div");
+  frame.className = "frame";
+  const image = document.createElement("img");
+  image.src = found.picture;
+  image.alt = `A frame of ${file}`;
+  frame.append(image);
+  found.boxes.forEach(([x0, y0, x1, y1], number) => {
+    const button = document.createElement("button");
+    button.className = "face";
+    button.setAttribute("aria-label", `Face ${number}, ${number === 0 ? "the leftmost" : `number ${number} from the left`} of ${found.boxes.length}`);
+    button.style.left = `${(100 * x0) / found.width}%`;
+    button.style.top = `${(100 * y0) / found.height}%`;
+    button.style.width = `${(100 * (x1 - x0)) / found.width}%`;
+    button.style.height = `${(100 * (y1 - y0)) / found.height}%`;
+    const label = document.createElement("span");
+    label.textContent = String(number);
+    button.append(label);
+    button.addEventListener("click", () => {
+      choose(node, number);
+      dialog.close();
+    });
+    frame.append(button);
+  });
+  dialog.insertBefore(frame, close);
+  frame.querySelector(".face").focus();
+}
+
+app.registerExtension({
+  name: "OpenLipSync.FacePicker",
+  nodeCreated(node) {
+    if (!NODES.includes(node.comfyClass ?? node.type)) return;
+    const button = node.addWidget("button", "choose face…", null, () => pick(node), { serialize: false });
+    button.serialize = false;
+    button.tooltip = "Shows a frame of the connected video with everybody's number: click who is to speak.";
+  },
+});
