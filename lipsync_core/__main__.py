@@ -9,7 +9,7 @@ def run() -> None:
     through all that torch brings, over and over while that is imported and a last time before the process ends."""
     gc.set_threshold(50_000, 20, 20)
     try:
-        from .cli import main                                         # Ctrl-C may come while that is imported
+        from .cli import main  # Ctrl-C may come while that is imported
 
         status = main()
     except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from .files import state_of
 from .generators import create_generator
 from .generators.sparing import SparingGenerator
 from .making import Part, make
-from .media import Origin, SourceFrame, VideoSource, VideoWriter, check_target, longer, plan
+from .media import FrameView, Origin, SourceFrame, VideoSource, VideoWriter, check_target, longer, plan
 from .options import AUTO, DubOptions, Soundtrack, Voice
 from .overlay import Overlay
 from .passages import bypassed, check_passages
@@ -82,6 +82,7 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output:
     with writer, Background(lambda item: writer.write(*item), 2) as encode, Prefetch(source.frames(), 2) as frames:
         for item, frame, changed in made(frames, parts, generator, options, source.info.rotation, analysis.frames, hooks):
             dubbed, count = dubbed + changed, count + 1
+            hooks.show(lambda side, frame=frame: FrameView(frame, source.info.rotation).thumbnail(side))
             encode.put((overlay.draw(frame, item, changed) if overlay else frame, item.pts))
         inputs.check_unchanged()
     inputs.sound.tell(hooks)

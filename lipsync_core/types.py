@@ -213,6 +213,9 @@ class Hooks:
     """Called at least once a frame; raises to stop the job."""
     warn: Callable[[str], None] = field(default=lambda sentence: None)
     """One sentence that the user should see although the job goes on."""
+    show: Callable[[Callable[[int], np.ndarray]], None] = field(default=lambda picture: None)
+    """Offered what was just made, for whoever wants to look: called with the longest side in pixels, it is RGB uint8 (h, w, 3). Only then
+    does it cost anything, and only within the call."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from . import host
+from . import host, progress
 from .types import CATEGORY, LipSyncFaces, blend_inputs
 
 
@@ -34,7 +34,7 @@ class BlendBack(io.ComfyNode):
     def execute(cls, images: torch.Tensor, faces: object, feather: float, mask_grow: float, colour_match: bool) -> io.NodeOutput:
         from ..lipsync_core.compositing import Blending
 
-        return io.NodeOutput(*blend(images, faces, Blending(feather, mask_grow, colour_match), host.hooks(blend=1)))
+        return io.NodeOutput(*blend(images, faces, Blending(feather, mask_grow, colour_match), progress.hooks(blend=1)))
 
 
 def blend(images: torch.Tensor, faces: object, blending: object, hooks: object) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from comfy_api.latest import Input, InputImpl, Types, io
 
-from . import host, host_models
+from . import host, host_models, progress
 from .blend import blend
 from .types import (
     CATEGORY,
@@ -109,7 +109,7 @@ def dub_file(found: host.VideoFile, given: object, options: object, codec: str, 
     options = replace(options, start=found.start, duration=found.duration, encoding=encoding)
     if options.voices and given is not None:
         options = replace(options, soundtrack=Soundtrack(given.original))
-    report = dub(found.file, None if options.voices else given, target, options, hooks=host.hooks(analyse=1, generate=6))
+    report = dub(found.file, None if options.voices else given, target, options, hooks=progress.hooks(analyse=1, generate=6))
     text = describe(report.frames, report.dubbed, report.seconds, report.tracks, len(report.chosen),
                     [*report.warnings, *host.turns_text(report.turns).splitlines()])
     return io.NodeOutput(InputImpl.VideoFromFile(str(target)), text)
@@ -130,7 +130,7 @@ def dub_frames_in_memory(video: Input.Video, audio: dict, speech: object, option
     elif speech.duration > count / rate + 0.1:
         warnings.append(f"The video is the shorter one: of {speech.duration:.2f} s of audio the first {float(count / rate):.2f} s are "
                         f"used (extend_video goes on with the picture).")
-    hooks = host.hooks(analyse=3, crop=1, generate=8, blend=3)
+    hooks = progress.hooks(analyse=3, crop=1, generate=8, blend=3)
     found = detect_faces(host.clip_of(images, rate), options.faces(), hooks)
     lines = [replace(line, who="all") for line in lines_of(speech, options)]
     roles = cast_faces(found, lines, None, options.bypass, hooks)

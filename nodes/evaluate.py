@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import Input, io
 
-from . import host, host_models
+from . import host, host_models, progress
 from .types import CATEGORY
 
 
@@ -55,5 +55,5 @@ class Evaluate(io.ComfyNode):
             files.append(sound)
             soundfile.write(sound, speech.samples, 16_000, subtype="FLOAT")
             result = evaluate(paths[0], paths[1], paths[2], sound, syncnet=syncnet,
-                              hooks=host.hooks(analyse=3, pixels=1, **({"syncnet": 3.0} if syncnet else {})))
+                              hooks=progress.hooks(analyse=3, pixels=1, **({"syncnet": 3.0} if syncnet else {})))
         return io.NodeOutput(table([replace(result, dubbed="dubbed")]), host.picture_batch([plot(result)]))

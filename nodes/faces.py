@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import Input, io
 
-from . import host, host_models
+from . import host, host_models, progress
 from .types import CATEGORY, LOOK, FaceLandmarks, LipSyncFaces, face_inputs
 
 
@@ -62,7 +62,7 @@ class DetectFaces(io.ComfyNode):
             if track is first[0]:
                 crops[picture.index] = picture.pixels.warp(similarity_matrix(track.landmarks[row], LOOK), (LOOK, LOOK))
 
-        found = detect_faces(clip, options, host.hooks(analyse=3, crop=1), look)
+        found = detect_faces(clip, options, progress.hooks(analyse=3, crop=1), look)
         region = torch.zeros(images.shape[:3])
         for one in found.people:
             for item in one.crops:
@@ -102,4 +102,4 @@ class PreviewFaces(io.ComfyNode):
             clip = VideoSource(found.file, start=found.start, duration=found.duration)
         else:
             clip = host.clip_of(source.get_components().images, faces.frame_rate)
-        return io.NodeOutput(host.picture_batch(annotated(clip, faces, count, longest_side, host.hooks(look=1))))
+        return io.NodeOutput(host.picture_batch(annotated(clip, faces, count, longest_side, progress.hooks(look=1))))

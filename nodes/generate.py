@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from . import host, host_models
+from . import host, host_models, progress
 from .types import (
     BUILT_IN,
     CATEGORY,
@@ -95,7 +95,7 @@ class GenerateLipSync(io.ComfyNode):
             raise ValueError("Who Speaks knows nothing yet: connect faces and the video's own sound to it (Dub Video needs neither).")
         speech = None if voices else host.speech_of(audio, "Generate Lip Sync")
         options = DubOptions(face="all", voices=host.voices_of(voices), speakers=speakers, bypass=read_passages(bypass))
-        hooks = host.hooks(generate=4, look=1)
+        hooks = progress.hooks(generate=4, look=1)
         roles = cast_faces(faces, lines_of(speech, options), speakers, options.bypass, hooks)
         made = generate_faces(faces, generator.ready(), roles, Drive(strength, silence), hooks, offset=offset_ms / 1000,
                               batch=batch_size)

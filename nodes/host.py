@@ -1,4 +1,4 @@
-"""What touches ComfyUI's `comfy.*` and `folder_paths`, beside `host_models`: progress, pictures, sound, files."""
+"""What touches ComfyUI's `comfy.*` and `folder_paths`, beside `host_models` and `progress`: pictures, sound, files."""
 
 from __future__ import annotations
 
@@ -13,34 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.utils
 import folder_paths
 import numpy as np
 import torch
 from comfy_api.latest import Input, InputImpl
 
-from ..lipsync_core.types import Clip, Hooks, Speech
+from ..lipsync_core.types import Clip, Speech
+from .progress import hooks
 
 log = logging.getLogger(__name__)
-STEPS = 1000
-
-
-# -- progress and interruption -----------------------------------------------------------------------------------------------
-
-
-def hooks(**shares: float) -> Hooks:
-    """Progress of stages (their names and their shares of the whole, in order) on one bar, and ComfyUI's interruption."""
-    bar = comfy.utils.ProgressBar(STEPS)
-    whole, begun, spans = sum(shares.values()), 0.0, {}
-    for name, share in shares.items():
-        spans[name] = (begun / whole, share / whole)
-        begun += share
-
-    def progress(stage: str, done: int, total: int) -> None:
-        begin, share = spans.get(stage, (1.0, 0.0))
-        bar.update_absolute(int(STEPS * (begin + share * min(1.0, done / max(total, 1)))))
-
-    return Hooks(progress, comfy.model_management.throw_exception_if_processing_interrupted, log.warning)
 
 
 # -- pictures and sound ------------------------------------------------------------------------------------------------------

@@ -57,6 +57,8 @@ class Run:
     executed: list[str] = field(default_factory=list)                 # nodes that ran, in order
     cached: list[str] = field(default_factory=list)                   # nodes whose results were still there
     progress: dict[str, list[tuple[float, float]]] = field(default_factory=dict)      # node: (value, maximum), as the page's bar gets them
+    binary: list[tuple[int, bytes]] = field(default_factory=list)
+    """Messages that are no text: their kind (the host's `BinaryEventTypes`) and their content."""
     outputs: dict[str, dict] = field(default_factory=dict)            # node: what its `ui` said
 
 
@@ -146,6 +148,8 @@ class Server:
             run = Run(answer["prompt_id"])
             failure = None
             for kind, data in self._messages(page, start + RUN_SECONDS):
+                if kind == "binary":
+                    run.binary.append((data["kind"], data["content"]))
                 if data.get("prompt_id") != run.prompt_id:
                     continue
                 if kind == "executing" and data["node"] is not None:
@@ -179,9 +183,11 @@ class Server:
                 text = page.recv()
             except websocket.WebSocketTimeoutException:
                 continue
-            if isinstance(text, str):                                 # binary messages are preview pictures
+            if isinstance(text, str):
                 message = json.loads(text)
                 yield message["type"], message["data"]
+            else:                                                     # preview pictures, and words below a node
+                yield "binary", {"kind": int.from_bytes(text[:4], "big"), "content": text[4:]}
 
     def _history(self, prompt_id: str) -> dict:
         for _ in range(100):                                          # written a moment after the last message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -76,6 +77,16 @@ def test_the_report_says_what_was_done(server: Server) -> None:
     shown = graph.add("PreviewAny", source=node[1])
     report = server.text(server.run(graph), shown.id)
     assert "50" in report and len(report.splitlines()) >= 1
+
+
+def test_what_was_made_last_and_how_far_it_is_shows_on_the_node(server: Server) -> None:
+    graph, node, _ = quick("long.mp4", "long.wav", strength=0.77)
+    run = server.run(graph)
+    words = [content[4 + len(node.id):].decode() for kind, content in run.binary if kind == 3 and node.id.encode() in content[:16]]
+    assert any(line.startswith("Looking for faces: ") for line in words) and any(line.startswith("Making mouths: ") for line in words)
+    assert re.search(r", about \d+:\d\d left$", words[-1])
+    pictures = [content for kind, content in run.binary if kind in (1, 4)]
+    assert pictures and all(b"\xff\xd8\xff" in content[:400] for content in pictures)     # JPEG, behind what the host says of it
 
 
 def test_progress_reaches_the_page(server: Server) -> None:

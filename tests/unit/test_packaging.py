@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ARCHIVE = {"__init__.py", "CHANGELOG.md", "LICENSE", "LICENSES", "NOTICE", "README.md", "lipsync_core", "locales", "nodes",
+           "pyproject.toml", "requirements.txt", "subgraphs", "web", "workflows", ".comfyignore", ".gitignore"}
+"""What the registry's archive may hold at its top."""
+WHEEL = {"lipsync_core", "pyproject.toml", "README.md", "LICENSE", "NOTICE", "LICENSES"}
+"""What a wheel is made of."""
 
 
 def section(name: str) -> str:
@@ -60,12 +68,31 @@ def test_the_archive_has_the_nodes_and_not_the_tests() -> None:
         pytest.skip("what the archive holds can't be told: git, and a checkout, list the files, and one of them is missing here")
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
     ignored = subprocess.run(["git", "ls-files", "-i", "-c", "-X", ".comfyignore"], cwd=ROOT, capture_output=True, text=True, check=True)
-    kept = set(tracked.stdout.split()) - set(ignored.stdout.split())
+    kept = set(tracked.stdout.splitlines()) - set(ignored.stdout.splitlines())
     assert {"__init__.py", "nodes/dub.py", "requirements.txt", "pyproject.toml", "LICENSE", "README.md",
             "web/docs/OpenLipSyncDubVideo.md", "locales/en/nodeDefs.json", "workflows/quick_dub.json",
             "NOTICE", "LICENSES/Moonshine-MIT.txt", "lipsync_core/weights/articulation.safetensors",
             "lipsync_core/weights/speech_encoder.safetensors"} <= kept
-    assert not [file for file in kept if file.startswith(("tests/", "benchmarks/", "examples/", ".ci/", "Docker"))]
+    assert {file.split("/")[0] for file in kept} <= ARCHIVE
+    assert sum((ROOT / file).stat().st_size for file in kept if (ROOT / file).exists()) < 40 << 20       # 26 MB as a zip file
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
+    """Built from a copy, since setuptools leaves a folder behind; without the index, where its back end is installed."""
+    if importlib.util.find_spec("setuptools") is None or int(importlib.metadata.version("setuptools").split(".")[0]) < 77:
+        pytest.skip("setuptools 77 is not installed here: no wheel was built")
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=lambda folder, names: [name for name in names if name.startswith(".") or name == "__pycache__"
+                                                                 or (Path(folder) == ROOT and name not in WHEEL)])
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(tmp_path), str(source)],
+                   check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert wheel.stat().st_size < 30_000_000
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"lipsync_core"}
+    assert {Path(name).suffix for name in names if ".dist-info" not in name} == {".py", ".md", ".safetensors", ".flac", ".binpb", ".proto"}
+    assert {"lipsync_core/weights/speech_encoder.safetensors", "lipsync_core/service/interface.binpb"} <= set(names)
 
 
 def test_the_pack_can_be_imported_without_a_host_and_costs_nothing() -> None:

@@ -11,6 +11,7 @@ from lipsync_core.audio.store import Store
 from lipsync_core.faces import smoothing
 from lipsync_core.faces.pose import mean_face
 from lipsync_core.generators.morph import canonical, geometry
+from lipsync_core.mapped import let_go
 from lipsync_core.rows import BLOCK, Rows
 
 
@@ -67,3 +68,13 @@ def test_a_long_track_is_worked_on_in_blocks_that_do_not_show(monkeypatch: pytes
     mouth = geometry.study_person(marks, times, np.arange(count))
     assert np.allclose(whole[1].base, mouth.base, atol=1e-9) and np.allclose(whole[1].chin, mouth.chin, atol=1e-9)
     assert whole[1].range == mouth.range and canonical.ROWS > count
+
+
+def test_memory_of_a_mapped_array_is_given_back_and_its_numbers_stay() -> None:
+    samples = np.random.default_rng(2).normal(size=20_000).astype(np.float32)
+    store = Store(long=0.5)
+    store.add(samples)
+    mapped = store.array()
+    for array in (mapped, np.asarray(mapped)[100:], samples):
+        let_go(array)
+    assert np.array_equal(mapped, samples)

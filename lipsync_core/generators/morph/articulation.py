@@ -11,6 +11,7 @@ import numpy as np
 from ...dsp import active, level_blocks, voice_energy
 from ...hearing.listening import SHAPE_RATE
 from ...hearing.reading import LATER
+from ...mapped import let_go
 from ...rows import Rows
 from ...types import SPEECH_RATE
 from .articulation_net import BANDS, RATE, energy_of, start_loudness
@@ -19,6 +20,8 @@ from .streaming import StreamState
 
 BLOCK = 5 * SPEECH_RATE
 """Samples that are heard at a time, so that an hour of speech needs no more memory than a minute."""
+LET_GO = 60
+"""Blocks that were read, after which the memory of what lies in a file is given back: about 20 MB."""
 GAIN, FLOOR, MEAN = 1.35, 0.10, 0.39
 """Opening = GAIN * (MEAN + read - FLOOR): a reading that minimises squared error hedges, moving lips less than people do. These give
 openings the spread and the mean of people that nothing was taught on."""
@@ -85,14 +88,18 @@ class NetArticulation:
     def _hear(self, samples: np.ndarray, check: Callable[[], None]) -> np.ndarray:
         """Columns of `MouthShape` at `SHAPE_RATE`, float32 (m, 7)."""
         energy, voice, raw = Rows((), np.float64), Rows((), np.float64), Rows((len(COLUMNS),))
-        for levels in level_blocks(samples, BANDS, RATE):
+        for number, levels in enumerate(level_blocks(samples, BANDS, RATE), 1):
             energy.extend(energy_of(levels))
             voice.extend(voice_energy(levels))
+            if number % LET_GO == 0:
+                let_go(samples)
         state = EarState(StreamState(loudness=start_loudness(energy.array())))
         for first in range(0, max(len(samples), 1), BLOCK):
             check()
             found, state = self.ear.feed(samples[first:first + BLOCK], state, last=first + BLOCK >= len(samples))
             raw.extend(found)
+            if first // BLOCK % LET_GO == LET_GO - 1:
+                let_go(samples)
         curves = finish(raw.array(), active(voice.array(), RATE))
         return np.concatenate([curves, np.zeros((1, curves.shape[1]), np.float32)])     # at rest after the end
 
