@@ -97,9 +97,11 @@ class VideoSource:
     Raises `MediaError` if the file is missing, not media, or has no picture.
     """
 
+    deinterlace = False
+    """Whether whole frames are made of interlaced ones."""
+
     def __init__(self, file: Path | str | BinaryIO, *, start: float | Fraction = 0,
                  duration: float | Fraction | None = None, deinterlace: bool = False) -> None:
-        """`deinterlace`: make whole frames of interlaced ones."""
         self.file, self.deinterlace = file, deinterlace
         # A float such as 0.4 means four tenths, not the binary number next to it.
         self.start = Fraction(start).limit_denominator(1_000_000)

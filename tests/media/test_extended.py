@@ -17,7 +17,7 @@ from helpers import moving_face, pictures, write_clip
 from lipsync_core import DubOptions, Encoding, dub
 from lipsync_core.cli import main
 from lipsync_core.errors import LipSyncError
-from lipsync_core.media import ExtendedSource, HeldSource, VideoSource, extended, longer, own_frame
+from lipsync_core.media import ExtendedSource, HeldSource, VideoSource, again, longer, own_frame
 from lipsync_core.types import Hooks
 
 LOSSLESS = DubOptions(encoding=Encoding(lossless=True, preset="ultrafast"), silence="generate")
@@ -58,8 +58,8 @@ def test_backwards_and_forwards(clip: Path) -> None:
 def test_backwards_in_pieces(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However little room there is, the frames are the same; what is held is a piece."""
     whole = samples(VideoSource(clip))
-    monkeypatch.setattr(extended, "PIECE", 1)
-    monkeypatch.setattr(extended, "MOST", 1)
+    monkeypatch.setattr(again, "PIECE", 1)
+    monkeypatch.setattr(again, "MOST", 1)
     assert order(ExtendedSource(clip, 4.0, "bounce", tail=math.inf), whole) == bounced(0, 39, 100)
 
 
@@ -81,8 +81,8 @@ KINDS = {"open.mp4": ("libx264", {"x264-params": "keyint=12:min-keyint=12:open-g
 def test_seeks_that_end_at_the_wrong_place(name: str, tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     codec, options = KINDS[name]
     file = write_clip(tmp_path / name, moving_face(astronaut, 60, 96), codec=codec, options=options)
-    monkeypatch.setattr(extended, "PIECE", 1)
-    monkeypatch.setattr(extended, "MOST", 1)
+    monkeypatch.setattr(again, "PIECE", 1)
+    monkeypatch.setattr(again, "MOST", 1)
     whole, shown = samples(VideoSource(file)), samples(ExtendedSource(file, 4.0, "bounce", tail=math.inf))
     assert len(shown) >= 100 and all(frame == whole[i] for frame, i in zip(shown, bounced(0, 59, len(shown))))
 
@@ -91,21 +91,21 @@ def test_what_is_held_and_what_is_decoded(clip: Path, monkeypatch: pytest.Monkey
     """Backwards over 39 frames: a piece is as many frames as there are bytes for, and is decoded from the key frame before it, without
     those frames before it that no other needs."""
     pieces, decoded = [], [0]
-    timed, read = VideoSource.timed, extended._Again.read
+    timed, read = VideoSource.timed, again.Again.read
 
     def counted(*given: object) -> Iterator[tuple[int, av.VideoFrame]]:
         for item in timed(*given):
             decoded[0] += 1
             yield item
 
-    def noted(again: extended._Again, times: list[int]) -> Iterator[av.VideoFrame]:
+    def noted(self: again.Again, times: list[int]) -> Iterator[av.VideoFrame]:
         pieces.append(len(times))
-        return read(again, times)
+        return read(self, times)
 
     monkeypatch.setattr(VideoSource, "timed", counted)
-    monkeypatch.setattr(extended._Again, "read", noted)
-    monkeypatch.setattr(extended, "FRAMES", 1)
-    monkeypatch.setattr(extended, "PIECE", 4 * 96 * 96 * 3 // 2)
+    monkeypatch.setattr(again.Again, "read", noted)
+    monkeypatch.setattr(again, "FRAMES", 1)
+    monkeypatch.setattr(again, "PIECE", 4 * 96 * 96 * 3 // 2)
     assert len(samples(ExtendedSource(clip, 79 / 25, "bounce", tail=math.inf))) == 79
     assert pieces == [4] * 9 + [3] and decoded[0] - 40 < 39 * 2.6                       # 39 * 2.7 with them
 
