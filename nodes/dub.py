@@ -58,7 +58,8 @@ class DubVideo(io.ComfyNode):
                                          "activation, where the effect acts, the mouth-shape values."),
                 io.Combo.Input("mark", options=list(MARKS), default="metadata", optional=True, advanced=True,
                                tooltip="What the result says of itself in its metadata: that a mouth was altered, and by what; signed, "
-                                       "too, with content credentials (C2PA); or nothing. Nothing shows in the picture. What to sign with "
+                                       "too, with content credentials (C2PA); or nothing. Nothing shows in the picture. A signed file "
+                                       "goes to the output folder at once, since Save Video would break the signature. What to sign with "
                                        "is named by the environment variables OPENLIPSYNC_SIGN_CERTIFICATE and OPENLIPSYNC_SIGN_KEY."),
             ],
             outputs=[
@@ -103,7 +104,8 @@ def dub_file(found: host.VideoFile, given: object, options: object, codec: str, 
     from ..lipsync_core.media import Encoding
 
     name, suffix = CODECS[codec]
-    target = host.temp_file(suffix)
+    # Save Video writes a file anew, and a signature holds for the very file that was signed: that one stays.
+    target = host.temp_file(suffix) if options.sign is None else host.output_file("video/signed", suffix)
     mp4 = suffix == ".mp4"
     encoding = Encoding(codec=name, crf=float(crf) if mp4 else None, pix_fmt=pix_fmt if mp4 else "")
     options = replace(options, start=found.start, duration=found.duration, encoding=encoding)
@@ -111,7 +113,7 @@ def dub_file(found: host.VideoFile, given: object, options: object, codec: str, 
         options = replace(options, soundtrack=Soundtrack(given.original))
     report = dub(found.file, None if options.voices else given, target, options, hooks=progress.hooks(analyse=1, generate=6))
     text = describe(report.frames, report.dubbed, report.seconds, report.tracks, len(report.chosen),
-                    [*report.warnings, *host.turns_text(report.turns).splitlines()])
+                    [*report.warnings, *host.turns_text(report.turns).splitlines(), *([f"Signed: {target}"] if options.sign else [])])
     return io.NodeOutput(InputImpl.VideoFromFile(str(target)), text)
 
 

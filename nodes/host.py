@@ -196,6 +196,12 @@ def temp_file(suffix: str) -> Path:
     return folder / f"openlipsync_{uuid.uuid4().hex[:12]}{suffix}"
 
 
+def output_file(prefix: str, suffix: str) -> Path:
+    """A new name in ComfyUI's output folder, numbered as Save Video does."""
+    folder, name, counter, _, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    return Path(folder, f"{name}_{counter:05}_{suffix}")
+
+
 # -- input files -------------------------------------------------------------------------------------------------------------
 
 

@@ -7,10 +7,12 @@ import time
 
 import numpy as np
 import pytest
-from host.comfy import Run, Server
+from host.comfy import NodeError, Run, Server
 from host.graph import Graph, Node
 from host.graphs import dub, four_stages, repeated_photo
 from host.media import ABOVE, MOUTH, change, frames_of, probe
+
+from lipsync_core.provenance.reading import known_of
 
 
 def quick(video: str = "clip.mp4", audio: str = "speech.wav", **options) -> tuple[Graph, Node, Node]:
@@ -77,6 +79,17 @@ def test_the_report_says_what_was_done(server: Server) -> None:
     shown = graph.add("PreviewAny", source=node[1])
     report = server.text(server.run(graph), shown.id)
     assert "50" in report and len(report.splitlines()) >= 1
+
+
+def test_the_mark_survives_save_video_and_may_be_left_out(server: Server) -> None:
+    """The host copies packets and the container's metadata, the comment among them; what is in boxes of its own (XMP, C2PA) it leaves."""
+    for mark, altered in (("metadata", True), ("none", False)):
+        graph, _, saved = quick("clip.mp4", mark=mark, strength=0.71)
+        (file,) = server.files(server.run(graph), saved.id)
+        assert known_of(file).altered == altered
+    graph, _, _ = quick("clip.mp4", mark="signed")
+    with pytest.raises(NodeError, match="OPENLIPSYNC_SIGN_CERTIFICATE"):
+        server.run(graph)
 
 
 def test_what_was_made_last_and_how_far_it_is_shows_on_the_node(server: Server) -> None:
