@@ -136,7 +136,8 @@ def test_ctrl_c_ends_cleanly(face_clip: Path, sound: Path, tmp_path: Path) -> No
     jobs = listed(tmp_path / "jobs.jsonl", face_clip, sound, [f"{i}.mp4" for i in range(40)], preset="veryslow")
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, "-m", "lipsync_core", "batch", str(jobs), "-o", str(out), "--workers", "2"],
-                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+                               stderr=subprocess.PIPE, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))     # ignored where a shell put us behind
     try:
         until = time.monotonic() + 60
         while not (out / "manifest.jsonl").exists() and time.monotonic() < until:
