@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from helpers import moving_face
 
 from lipsync_core import DubOptions, Encoding, dub
 from lipsync_core.batch.jobs import read_jobs
@@ -19,6 +20,8 @@ from lipsync_core.batch.pool import Pool
 from lipsync_core.batch.schedule import AGAIN, DONE, FAILED, JOIN, PIECE, PIECES, Answer, Schedule
 from lipsync_core.cli import main
 from lipsync_core.errors import MediaError
+from lipsync_core.media import VideoSource
+from lipsync_core.media.again import frames_from
 from lipsync_core.split.film import pieces_of
 from lipsync_core.split.plan import load_plan
 
@@ -52,10 +55,14 @@ def test_pieces_end_at_cuts_where_there_are_some() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), [("film.mp4", {"lossless": True, "preset": "ultrafast"}),
                                                ("film.mkv", {"codec": "ffv1"}), ("film.mp4", {}),
-                                               ("film.mp4", {"codec": "h265", "preset": "ultrafast"})])
+                                               ("film.mp4", {"codec": "h265", "preset": "ultrafast"}), ("film.mov", {"codec": "prores"}),
+                                               ("film.webm", {"encoder_option": ["deadline=realtime", "cpu-used=8"]}),
+                                               ("film.mp4", {"codec": "av1", "preset": "12"})])
 def test_a_film_in_pieces_is_the_film(face_clip: Path, sound: Path, tmp_path: Path, name: str, options: dict) -> None:
     whole, out = tmp_path / f"whole_{name}", tmp_path / "out"
-    report = dub(face_clip, sound, whole, DubOptions(encoding=Encoding(**{"lossless": name == "film.mkv", **options})))
+    told = {key: value for key, value in options.items() if key != "encoder_option"}
+    more = dict(word.split("=") for word in options.get("encoder_option", ()))
+    report = dub(face_clip, sound, whole, DubOptions(encoding=Encoding(**{"lossless": name == "film.mkv", **told}, options=more)))
     row = {"video": str(face_clip), "audio": str(sound), "output": name, "lossless": name == "film.mkv", **options}
     (tmp_path / "jobs.jsonl").write_text(json.dumps(row), encoding="utf-8")
     assert main(["batch", str(tmp_path / "jobs.jsonl"), "-o", str(out), "--split", "1", "--workers", "2", "--quiet"]) == 0
@@ -68,6 +75,31 @@ def test_a_film_in_pieces_is_the_film(face_clip: Path, sound: Path, tmp_path: Pa
     (entry,) = [json.loads(line) for line in (out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
     assert entry["report"]["dubbed"] == report.dubbed and entry["report"]["frames"] == len(after)
     assert {file.name for file in out.iterdir()} == {name, "manifest.jsonl"}
+
+
+@pytest.mark.parametrize(("name", "codec", "options"), [
+    ("a.ts", "mpeg2video", {"bf": "2", "g": "6"}), ("a.mpg", "mpeg2video", {"bf": "2", "g": "6"}),
+    ("a.avi", "mpeg4", {"bf": "2", "g": "6"}), ("a.mkv", "libx264", {"x264-params": "open-gop=1:keyint=6:bframes=3"}),
+    ("a.mp4", "libx265", {"x265-params": "keyint=6:log-level=error"}),
+    ("a.webm", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "g": "6"})])
+def test_a_piece_begins_with_the_frame_that_the_film_has_there(astronaut: np.ndarray, tmp_path: Path, name: str, codec: str,
+                                                               options: dict) -> None:
+    """Whatever a file's key frames and timestamps: frames from a number on are the samples that going through all of them gives."""
+    with av.open(str(tmp_path / name), "w") as out:
+        stream = out.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 96, 96, "yuv420p"
+        for number, picture in enumerate(moving_face(astronaut, 24, 96)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    source = VideoSource(tmp_path / name)
+    whole = list(source.frames())
+    plain = not source.counted and not source.damaged
+    for begin in (0, 1, 5, 6, 7, 13, 23):
+        part = list(frames_from(VideoSource(tmp_path / name), begin, whole[begin].time, source.origin, plain))
+        assert [(item.index, item.pts, item.time) for item in part] == [(item.index, item.pts, item.time) for item in whole[begin:]]
+        assert all(np.array_equal(a.frame.to_ndarray(), b.frame.to_ndarray()) for a, b in zip(part, whole[begin:]))
 
 
 @POSIX
