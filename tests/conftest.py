@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,20 @@ def babble() -> np.ndarray:
 def babble_file(tmp_path_factory: pytest.TempPathFactory, babble: np.ndarray) -> Path:
     file = tmp_path_factory.mktemp("audio") / "speech.wav"
     soundfile.write(file, babble, 16_000)
+    return file
+
+
+@pytest.fixture(scope="session")
+def spoken(tmp_path_factory: pytest.TempPathFactory, babble: np.ndarray) -> Callable[[float], Path]:
+    """Seconds -> a file of so much speech."""
+    folder, known = tmp_path_factory.mktemp("spoken"), np.tile(babble[8000:], 2)
+
+    def file(seconds: float) -> Path:
+        target = folder / f"{seconds:g}.wav"
+        if not target.exists():
+            soundfile.write(target, known[:round(16_000 * seconds)], 16_000)
+        return target
+
     return file
 
 

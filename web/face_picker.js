@@ -3,7 +3,8 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
-const NODES = ["OpenLipSyncDubVideo", "OpenLipSyncDetectFaces", "OpenLipSyncVoice"];
+const VOICE = "OpenLipSyncVoice";
+const NODES = ["OpenLipSyncDubVideo", "OpenLipSyncDetectFaces", VOICE];
 const FILES = /\.(mp4|m4v|mov|mkv|webm|avi|mpe?g|ts|gif|png|jpe?g|webp)(\s\[\w+\])?$/i;
 const STYLE = `
   .openlipsync-picker { border: 1px solid #555; border-radius: 8px; padding: 16px; background: #202020; color: #eee; font: 14px sans-serif;
@@ -20,57 +21,45 @@ const STYLE = `
     color: #000; background: #fff; border-radius: 0 0 6px 0; }
   .openlipsync-picker .close { margin-top: 12px; padding: 6px 14px; }`;
 
+// Links are a Map or an object, by the age of the page.
+function linkOf(id) {
+  return id == null ? null : app.graph.links.get?.(id) ?? app.graph.links[id];
+}
+
 function above(node, name) {
-  const input = node.inputs?.find((one) => one.name === name);
-  const link = input?.link != null ? app.graph.links.get?.(input.link) ?? app.graph.links[input.link] : null;
+  const link = linkOf(node.inputs?.find((one) => one.name === name)?.link);
   return link ? app.graph.getNodeById(link.origin_id) : null;
+}
+
+// Nodes from `start` on, the nearest first; `next` gives the neighbours of one. What `look` finds first.
+function search(start, next, look) {
+  const seen = new Set();
+  for (let nodes = [start]; nodes.length; ) {
+    const fresh = nodes.filter((node) => node && !seen.has(node.id) && seen.add(node.id));
+    for (const node of fresh) {
+      const found = look(node);
+      if (found) return found;
+    }
+    nodes = fresh.flatMap(next);
+  }
+  return null;
 }
 
 // The file that a picture comes from: of the nearest node above that names one.
 function fileAbove(start) {
-  const seen = new Set();
-  let nodes = [start];
-  while (nodes.length) {
-    const next = [];
-    for (const node of nodes) {
-      if (!node || seen.has(node.id)) continue;
-      seen.add(node.id);
-      const named = node.widgets?.find((one) => typeof one.value === "string" && FILES.test(one.value) && /^(file|video|image)$/.test(one.name));
-      if (named) return named.value;
-      for (const input of node.inputs ?? []) {
-        if (input.link != null && /^(VIDEO|IMAGE|\*|COMFY_MATCHTYPE.*|IMAGE,VIDEO)$/.test(String(input.type))) next.push(above(node, input.name));
-      }
-    }
-    nodes = next;
-  }
-  return null;
+  const pictures = (node) => (node.inputs ?? []).filter((one) => /^(VIDEO|IMAGE|\*|COMFY_MATCHTYPE.*|IMAGE,VIDEO)$/.test(String(one.type)));
+  return search(start, (node) => pictures(node).map((one) => above(node, one.name)),
+    (node) => node.widgets?.find((one) => /^(file|video|image)$/.test(one.name) && FILES.test(String(one.value)))?.value);
 }
 
 // A voice has no picture: that of whoever it speaks for.
 function clipOf(node) {
-  if (node.comfyClass !== "OpenLipSyncVoice" && node.type !== "OpenLipSyncVoice") return fileAbove(node);
-  const seen = new Set();
-  let nodes = [node];
-  while (nodes.length) {
-    const next = [];
-    for (const one of nodes) {
-      if (!one || seen.has(one.id)) continue;
-      seen.add(one.id);
-      for (const output of one.outputs ?? []) {
-        for (const id of output.links ?? []) {
-          const link = app.graph.links.get?.(id) ?? app.graph.links[id];
-          const target = link && app.graph.getNodeById(link.target_id);
-          if (!target) continue;
-          const faces = above(target, "faces");
-          const file = target.type === "OpenLipSyncVoice" ? null : fileAbove(target) ?? (faces && fileAbove(faces));
-          if (file) return file;
-          next.push(target);
-        }
-      }
-    }
-    nodes = next;
-  }
-  return null;
+  if (node.type !== VOICE) return fileAbove(node);
+  const below = (one) => (one.outputs ?? []).flatMap((output) => output.links ?? []).map((id) => app.graph.getNodeById(linkOf(id)?.target_id));
+  return search(node, below, (one) => {
+    const faces = one.type === VOICE ? null : above(one, "faces");
+    return one.type === VOICE ? null : fileAbove(one) ?? (faces && fileAbove(faces));
+  });
 }
 
 function set(node, name, value) {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,9 @@ from ..types import Hooks
 from . import places
 
 if TYPE_CHECKING:
+    from .cluster import Cluster
     from .jobs import Job
-    from .schedule import Result, Schedule
+    from .pool import Pool
 
 EXAMPLES = """examples:
   python -m lipsync_core batch jobs.csv -o dubbed/                     video,audio,output,strength,... in the first line
@@ -89,7 +89,7 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
         hooks.progress("batch", round(ended + running, 1), len(jobs))
 
     hooks.progress("batch", ended, len(jobs))
-    for result in _workers(chosen, len(left), tell)(schedule):
+    for result in _workers(chosen, len(left)).run(schedule, tell):
         manifest.add(result.job, result.status, error=result.error, seconds=round(result.seconds, 2), tries=result.tries,
                      report=result.report)
         ended += 1
@@ -102,17 +102,16 @@ def run(chosen: argparse.Namespace, hooks: Hooks) -> None:
         raise LipSyncError(f"{failed} of {len(left)} jobs failed: {manifest.file} says why, --resume tries them again.")
 
 
-def _workers(chosen: argparse.Namespace, count: int, tell: Callable[[float], None]) -> Callable[[Schedule], Iterator[Result]]:
+def _workers(chosen: argparse.Namespace, count: int) -> Pool | Cluster:
+    """Who works `count` jobs off."""
     if chosen.ray is not None:
         from .cluster import Cluster
 
-        cluster = Cluster(chosen.ray, workers=chosen.workers, cpus=chosen.cpus_per_worker, gpus=chosen.gpus_per_worker)
-        return lambda schedule: cluster.run(schedule, tell)
+        return Cluster(chosen.ray, workers=chosen.workers, cpus=chosen.cpus_per_worker, gpus=chosen.gpus_per_worker)
     from .pool import Pool
 
     workers = chosen.workers or min(16, os.cpu_count() or 1)
-    pool = Pool(workers if chosen.split else min(workers, max(1, count)))
-    return lambda schedule: pool.run(schedule, tell)
+    return Pool(workers if chosen.split else min(workers, max(1, count)))
 
 
 def _check_all(jobs: list[Job], hooks: Hooks) -> None:

@@ -83,7 +83,7 @@ class Worker:
         from ..split import load_plan, plan_film, save_plan
 
         options = checked(self._with_kept(options))
-        files = [[place, *places.size_of(place)] for place in _inputs(task)]
+        files = _inputs(task)
         with shelf_of(task) as shelf:
             if task.resume and shelf.has(PLAN) and (plan := load_plan(shelf.get(PLAN))).report.get("inputs") == files:
                 missing = [number for number in range(len(plan.pieces)) if not shelf.has(_piece_names(number)[1])]
@@ -115,11 +115,14 @@ class Worker:
 
     def _join(self, task: Task, scratch: Path, progress: _Progress) -> Answer:
         from ..dubbing import checked, open_inputs
+        from ..errors import MediaError
         from ..split import join, load_plan
 
         chosen, options = self._told(task, scratch)
         with shelf_of(task) as shelf:
             plan = load_plan(shelf.get(PLAN))
+            if plan.report["inputs"] != _inputs(task):
+                raise MediaError("Its video or sound changed while pieces were made: wait until they are whole, and begin again.")
             pieces = []
             for number in range(len(plan.pieces)):
                 piece, beside = (shelf.get(name) for name in _piece_names(number))
@@ -197,9 +200,9 @@ def swept(job: Job) -> None:
     sweep(Path(job.output), 0.0)
 
 
-def _inputs(task: Task) -> list[str]:
-    """Video and recording of a job, as they are written down."""
-    return list(task.job.arguments[task.job.arguments.index("--") + 1:])
+def _inputs(task: Task) -> list[list[Any]]:
+    """Video and recording of a job, as they are written down, each with what changes when the file does. Raises `MediaError`."""
+    return [[place, *places.size_of(place)] for place in task.job.arguments[task.job.arguments.index("--") + 1:]]
 
 
 def _piece_names(number: int) -> tuple[str, str]:

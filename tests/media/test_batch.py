@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from lipsync_core.batch.jobs import read_jobs
 from lipsync_core.batch.manifest import Manifest
@@ -26,10 +25,8 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals that 
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory, babble: np.ndarray) -> Path:
-    file = tmp_path_factory.mktemp("batch") / "speech.wav"
-    soundfile.write(file, babble[8000:24_000], 16_000)
-    return file
+def sound(spoken: Callable[[float], Path]) -> Path:
+    return spoken(1)
 
 
 def listed(file: Path, video: Path, sound: Path, outputs: list[str], **more: object) -> Path:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from lipsync_core.batch import places
 from lipsync_core.batch.jobs import read_jobs
@@ -22,10 +20,8 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: nothing was run o
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory, babble: np.ndarray) -> Path:
-    file = tmp_path_factory.mktemp("cluster") / "speech.wav"
-    soundfile.write(file, babble[8000:40_000], 16_000)
-    return file
+def sound(spoken: Callable[[float], Path]) -> Path:
+    return spoken(2)
 
 
 def url(file: Path) -> str:

@@ -6,12 +6,12 @@ import datetime
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import soundfile
 
 from lipsync_core import DubOptions, LipSyncError, dub
 from lipsync_core.cli import main
@@ -25,10 +25,8 @@ c2pa = pytest.importorskip("c2pa", reason="c2pa-python is not installed: no sign
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory, babble: np.ndarray) -> Path:
-    file = tmp_path_factory.mktemp("marks") / "speech.wav"
-    soundfile.write(file, babble[8000:16_000], 16_000)
-    return file
+def sound(spoken: Callable[[float], Path]) -> Path:
+    return spoken(0.5)
 
 
 def chain(folder: Path, days: int = 30) -> Credentials:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import soundfile
 from helpers import moving_face
 
 from lipsync_core import DubOptions, Encoding, dub
@@ -39,10 +39,8 @@ def heard(file: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory, babble: np.ndarray) -> Path:
-    file = tmp_path_factory.mktemp("split") / "speech.wav"
-    soundfile.write(file, babble[8000:72_000], 16_000)
-    return file
+def sound(spoken: Callable[[float], Path]) -> Path:
+    return spoken(4)
 
 
 def test_pieces_end_at_cuts_where_there_are_some() -> None:

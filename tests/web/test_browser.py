@@ -176,3 +176,13 @@ def test_a_face_is_chosen_by_clicking_it(newcomer: Callable[..., Editor], modern
     page.keyboard.press("Escape")
     picker.wait_for(state="detached")
     assert editor.values(title)["number"] == 0
+
+
+def test_a_voice_asks_for_the_faces_of_the_video_that_it_speaks_in(newcomer: Callable[..., Editor]) -> None:
+    editor = newcomer()
+    load(editor, "two_speakers")
+    title = editor.page.evaluate("app.graph._nodes.filter(n => n.type === 'OpenLipSyncVoice').at(-1).title")
+    editor.press(title, "choose face…")
+    faces = editor.page.get_by_role("dialog", name="Choose a face").get_by_role("button", name=re.compile("^Face"))
+    faces.nth(1).click()
+    assert editor.values(title)["number"] == 1 and editor.values(title)["who"] == ""
