@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from lipsync_core import DubOptions, Encoding, dub
 from lipsync_core.batch.jobs import read_jobs
 from lipsync_core.batch.pool import Pool
 from lipsync_core.batch.schedule import AGAIN, DONE, FAILED, JOIN, PIECE, PIECES, Answer, Schedule
+from lipsync_core.batch.worker import Worker
 from lipsync_core.cli import main
 from lipsync_core.errors import MediaError
 from lipsync_core.media import VideoSource
@@ -123,14 +125,24 @@ def test_a_killed_worker_costs_a_piece_and_resume_makes_what_is_missing(face_cli
     made = []
     first = schedule.next()
     pool = Pool(1)
-    from lipsync_core.batch.worker import Worker
-
     answer = Worker(0).do(first)                                      # what is missing, by the plan that is there
     assert answer.status == PIECES and len(answer.value[0]) == answer.value[1] - len(kept)
     made += list(schedule.ended(first, answer))
     (result,) = pool.run(schedule)
     assert not made and result.status == DONE and result.report["frames"] == len(frames(Path(job.output)))
     assert not shelf.exists()
+
+
+@pytest.mark.slow
+def test_a_film_that_changes_while_its_pieces_are_made_is_not_joined(face_clip: Path, sound: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(face_clip.read_bytes())
+    (job,) = read_jobs("-", tmp_path / "out", text=json.dumps({"video": str(clip), "audio": str(sound), "preset": "ultrafast"}))
+    task, worker = Schedule([job], split=0.4).next(), Worker(0)
+    assert worker.do(task).status == PIECES
+    os.utime(clip, (1, 1))
+    answer = worker.do(replace(task, step=JOIN))
+    assert answer.status == FAILED and "changed while pieces were made" in answer.error and not Path(job.output).exists()
 
 
 def test_a_schedule_finishes_films_before_it_begins_others_and_drops_what_failed() -> None:
