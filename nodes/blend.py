@@ -22,7 +22,7 @@ class BlendBack(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="The frames in which the faces were found, as many and in the same order."),
                 LipSyncFaces.Input("faces", tooltip="From Generate Lip Sync."),
-                *blend_inputs(advanced=False),
+                *blend_inputs(),
             ],
             outputs=[
                 io.Image.Output("images", display_name="images", tooltip="The frames with new mouths."),

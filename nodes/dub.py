@@ -10,14 +10,16 @@ from . import host, host_models, progress
 from .blend import blend
 from .types import (
     CATEGORY,
-    LipSyncGenerator,
+    DETECTORS,
     batch_input,
     blend_inputs,
     bypass_input,
     casting_inputs,
     drive_inputs,
     face_inputs,
+    generator_input,
     length_inputs,
+    tracking_inputs,
 )
 
 CODECS = {"auto": ("", ".mp4"), "h264": ("h264", ".mp4"), "h265": ("h265", ".mp4"), "ffv1": ("ffv1", ".mkv"), "prores": ("prores", ".mov")}
@@ -37,30 +39,33 @@ class DubVideo(io.ComfyNode):
             search_aliases=["lip sync", "lipsync", "dub", "translate video", "talking head", "wav2lip", "voice over"],
             inputs=[
                 io.Video.Input("video", tooltip="The video whose face is to speak: from Load Video, Trim Video or Create Video."),
-                LipSyncGenerator.Input("generator", tooltip="From Load Generator."),
-                *drive_inputs(),
-                *face_inputs(),
-                *blend_inputs(advanced=True),
-                batch_input(),
-                io.Combo.Input("codec", options=list(CODECS), default="auto", advanced=True,
-                               tooltip="How the result is stored until a node saves it; Save Video copies H.264. ffv1 is lossless, prores "
-                                       "for editing."),
-                io.Int.Input("crf", default=18, min=0, max=51, advanced=True,
-                             tooltip="Quality with h264 and h265: lower is better and larger, 18 looks like the source."),
+                # Sockets first, then in the order in which people think: who, how much, when, how it is made and stored. All optional:
+                # a required widget would stand before them. Saved workflows keep the order of widgets: web/old_workflows.js knows others.
+                generator_input(),
                 io.Audio.Input("audio", optional=True,
                                tooltip="The speech. It drives the mouth and becomes the sound of the result. With voices it is only the "
                                        "sound: a finished mix in place of theirs."),
                 *casting_inputs(),
+                *face_inputs(optional=True),
+                *drive_inputs(optional=True),
                 *length_inputs(),
                 bypass_input(),
-                io.Boolean.Input("overlay", default=False, optional=True, advanced=True,
-                                 tooltip="Draws into the result what was found and done: frame number, ON or OFF, faces with numbers and "
-                                         "activation, where the effect acts, the mouth-shape values."),
+                *tracking_inputs(optional=True),
+                *blend_inputs(advanced=True),
+                batch_input(optional=True),
+                io.Combo.Input("codec", options=list(CODECS), default="auto", optional=True, advanced=True,
+                               tooltip="How the result is stored until a node saves it; Save Video copies H.264. ffv1 is lossless, prores "
+                                       "for editing."),
+                io.Int.Input("crf", default=18, min=0, max=51, optional=True, advanced=True,
+                             tooltip="Quality with h264 and h265: lower is better and larger, 18 looks like the source."),
                 io.Combo.Input("mark", options=list(MARKS), default="metadata", optional=True, advanced=True,
                                tooltip="What the result says of itself in its metadata: that a mouth was altered, and by what; signed, "
                                        "too, with content credentials (C2PA); or nothing. Nothing shows in the picture. A signed file "
                                        "goes to the output folder at once, since Save Video would break the signature. What to sign with "
                                        "is named by the environment variables OPENLIPSYNC_SIGN_CERTIFICATE and OPENLIPSYNC_SIGN_KEY."),
+                io.Boolean.Input("overlay", default=False, optional=True, advanced=True,
+                                 tooltip="Draws into the result what was found and done: frame number, ON or OFF, faces with numbers and "
+                                         "activation, where the effect acts, the mouth-shape values."),
             ],
             outputs=[
                 io.Video.Output("video", display_name="video", tooltip="The dubbed video, with the speech as its sound."),
@@ -69,11 +74,12 @@ class DubVideo(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, video: Input.Video, generator: host_models.LoadedGenerator, strength: float, silence: str, offset_ms: float, face: str,
-                number: int, x: int, y: int, detector: str, smoothing: float, feather: float, mask_grow: float, colour_match: bool,
-                batch_size: int, codec: str, crf: int, audio: dict | None = None, voices: tuple = (), speakers: object | None = None,
-                extend_video: str = "off", extend_seconds: float = 5.0, extend_audio: str = "off", bypass: str = "",
-                overlay: bool = False, mark: str = "metadata") -> io.NodeOutput:
+    def execute(cls, video: Input.Video, generator: host_models.LoadedGenerator | None = None, audio: dict | None = None,
+                voices: tuple = (), speakers: object | None = None, face: str = "largest", number: int = 0, x: int = 0, y: int = 0,
+                strength: float = 1.0, silence: str = "close", offset_ms: float = 0.0, extend_video: str = "off",
+                extend_seconds: float = 5.0, extend_audio: str = "off", bypass: str = "", detector: str = DETECTORS[0],
+                smoothing: float = 1.0, feather: float = 0.22, mask_grow: float = 0.0, colour_match: bool = True, batch_size: int = 8,
+                codec: str = "auto", crf: int = 18, mark: str = "metadata", overlay: bool = False) -> io.NodeOutput:
         from math import inf
 
         from ..lipsync_core.compositing import Blending
@@ -82,7 +88,7 @@ class DubVideo(io.ComfyNode):
         from ..lipsync_core.provenance.credentials import Credentials
 
         given = None if voices and audio is None else host.speech_of(audio, "Dub Video")
-        options = DubOptions(generator=generator.ready(), face=host.face_rule(face, number, x, y), voices=host.voices_of(voices),
+        options = DubOptions(generator=host_models.ready(generator), face=host.face_rule(face, number, x, y), voices=host.voices_of(voices),
                              speakers=speakers, strength=strength, silence=silence, offset_ms=offset_ms,
                              backend=host_models.face_backend(detector), smoothing=smoothing, batch_size=batch_size,
                              blending=Blending(feather, mask_grow, colour_match), extend_video=extend_video,

@@ -11,6 +11,7 @@ from .dub import DubVideo
 from .evaluate import Evaluate
 from .faces import DetectFaces, PreviewFaces
 from .generate import GenerateLipSync, LoadGenerator
+from .sample import SampleClip
 from .voices import Voice, WhoSpeaks
 
 
@@ -23,4 +24,4 @@ class OpenLipSyncExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [LoadAudio, LoadGenerator, DetectFaces, GenerateLipSync, BlendBack, DubVideo, PreviewFaces, Voice, WhoSpeaks,
-                Evaluate]
+                Evaluate, SampleClip]

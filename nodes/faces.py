@@ -6,7 +6,7 @@ import torch
 from comfy_api.latest import Input, io
 
 from . import host, host_models, progress
-from .types import CATEGORY, LOOK, FaceLandmarks, LipSyncFaces, face_inputs
+from .types import CATEGORY, LOOK, FaceLandmarks, LipSyncFaces, face_inputs, tracking_inputs
 
 
 class DetectFaces(io.ComfyNode):
@@ -25,6 +25,7 @@ class DetectFaces(io.ComfyNode):
                                tooltip="Frames a second of the video: connect it from Get Video Components. 23.976 and 29.97 are taken as "
                                        "24000/1001 and 30000/1001."),
                 *face_inputs(),
+                *tracking_inputs(),
                 FaceLandmarks.Input("landmarks", optional=True,
                                     tooltip="Landmarks from ComfyUI's own MediaPipe Face Landmarker on the same frames, instead of a "
                                             "detector of ours."),

@@ -16,6 +16,7 @@ from .types import (
     bypass_input,
     casting_inputs,
     drive_inputs,
+    generator_input,
 )
 
 
@@ -64,8 +65,8 @@ class GenerateLipSync(io.ComfyNode):
             description="Makes the faces of Detect & Crop Faces say the speech. Blend Back puts them into the frames.",
             search_aliases=["lip sync", "lipsync", "talking head", "dub", "mouth", "viseme"],
             inputs=[
-                LipSyncGenerator.Input("generator", tooltip="From Load Generator."),
                 LipSyncFaces.Input("faces", tooltip="From Detect & Crop Faces."),
+                generator_input(),
                 *drive_inputs(),
                 batch_input(),
                 io.Audio.Input("audio", optional=True,
@@ -81,9 +82,9 @@ class GenerateLipSync(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, generator: host_models.LoadedGenerator, faces: object, strength: float, silence: str, offset_ms: float,
-                batch_size: int, audio: dict | None = None, voices: tuple = (), speakers: object | None = None,
-                bypass: str = "") -> io.NodeOutput:
+    def execute(cls, faces: object, strength: float, silence: str, offset_ms: float, batch_size: int,
+                generator: host_models.LoadedGenerator | None = None, audio: dict | None = None, voices: tuple = (),
+                speakers: object | None = None, bypass: str = "") -> io.NodeOutput:
         from ..lipsync_core.direction import lines_of
         from ..lipsync_core.looks import mouth_pictures
         from ..lipsync_core.options import AUTO, DubOptions
@@ -97,6 +98,6 @@ class GenerateLipSync(io.ComfyNode):
         options = DubOptions(face="all", voices=host.voices_of(voices), speakers=speakers, bypass=read_passages(bypass))
         hooks = progress.hooks(generate=4, look=1)
         roles = cast_faces(faces, lines_of(speech, options), speakers, options.bypass, hooks)
-        made = generate_faces(faces, generator.ready(), roles, Drive(strength, silence), hooks, offset=offset_ms / 1000,
+        made = generate_faces(faces, host_models.ready(generator), roles, Drive(strength, silence), hooks, offset=offset_ms / 1000,
                               batch=batch_size)
         return io.NodeOutput(made, host.picture_batch(mouth_pictures(made, LOOK, hooks)))

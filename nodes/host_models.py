@@ -24,7 +24,6 @@ TOLD = 12
 """Files that a tooltip has room for."""
 
 
-
 def register_model_folder() -> None:
     """`models/lipsync`, beside what the user's extra_model_paths.yaml names (which comes without a list of endings)."""
     folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
@@ -115,6 +114,11 @@ class LoadedGenerator:
             return self.generator
         comfy.model_management.load_models_gpu(list(self.patchers), force_full_load=True)
         return _sparing(self.generator)
+
+
+def ready(given: LoadedGenerator | None) -> Generator:
+    """What a node was given, ready to use; morph where nothing was connected."""
+    return (given or load_generator(BUILT_IN)).ready()
 
 
 def _sparing(generator: Generator) -> Generator:

@@ -35,13 +35,16 @@ class Progress:
         for name, share in shares.items():
             self._spans[name] = (whole / sum(shares.values()), share / sum(shares.values()))
             whole += share
+        self._last = list(shares)[-1]
 
     def tell(self, stage: str, done: int, total: int) -> None:
         begin, share = self._spans.get(stage, (1.0, 0.0))
         self._done = begin + share * min(1.0, done / max(total, 1))
         self._bar.update_absolute(int(STEPS * self._done))
         now = time.monotonic()
-        if now - self._told >= EVERY:
+        if stage == self._last and done >= total > 0 and self._told > self._begun:
+            self._say(f"Done in {_clock(now - self._begun)}")         # or the words of before would stay
+        elif now - self._told >= EVERY:
             self._told = now
             self._say(f"{WORDS.get(stage, stage)}: {done} of {total or '?'}{self._left(now)}")
 
@@ -49,8 +52,7 @@ class Progress:
         spent = now - self._begun
         if self._done < 0.02 or spent < 2:                            # too early to tell how fast it goes
             return ""
-        left = int(spent * (1 - self._done) / self._done)
-        return f", about {left // 60}:{left % 60:02d} left"
+        return f", about {_clock(spent * (1 - self._done) / self._done)} left"
 
     def _say(self, words: str) -> None:
         from server import PromptServer
@@ -67,6 +69,10 @@ class Progress:
 
         self._shown = now
         self._bar.update_absolute(int(STEPS * self._done), STEPS, ("JPEG", Image.fromarray(picture(LONGEST)), LONGEST))
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
 def hooks(**shares: float) -> Hooks:

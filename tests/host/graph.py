@@ -17,6 +17,10 @@ WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 NEVER, BYPASS = 2, 4                                                  # LiteGraph's node modes: muted, bypassed
 DECORATION = {"Note", "MarkdownNote"}
+MEDIA = {"LoadVideo": ["clip.mp4"], "LoadAudio": ["speech.wav"], "LoadImage": ["photo.jpg"], "OpenLipSyncLoadAudio": ["speech.wav"]}
+OTHER_MEDIA = {"dialogue": {"LoadVideo": ["dialogue.mp4"]},
+               "two_speakers": {"LoadVideo": ["two_people.mp4"], "LoadAudio": ["speech.wav", "second.wav"]}}
+"""What the workflows are given, by the types of their loaders, in order; by name, where it is something else."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,20 @@ def _with_nested(name: str, spec: list, chosen: dict[str, Any]) -> Iterator[tupl
 
 
 def load_workflow(file: Path) -> dict:
-    return json.loads(file.read_text(encoding="utf-8"))
+    """A workflow of the pack, with files chosen as its user does it: shipped, its loaders are empty, or the page would miss their files."""
+    workflow = json.loads(file.read_text(encoding="utf-8"))
+    for node, name in media_of(workflow, file.stem):
+        assert node["widgets_values"][0] == "", f"{file.stem} names a file that nobody has: {node['widgets_values'][0]}"
+        node["widgets_values"][0] = name
+    return workflow
+
+
+def media_of(workflow: dict, name: str) -> Iterator[tuple[dict, str]]:
+    """The loaders of a workflow, and what the tests load with them."""
+    files = {kind: iter(names) for kind, names in (MEDIA | OTHER_MEDIA.get(name, {})).items()}
+    for node in workflow["nodes"]:
+        if node["type"] in files:
+            yield node, next(files[node["type"]])
 
 
 def prompt_of_workflow(workflow: dict, info: dict[str, dict]) -> dict[str, dict]:

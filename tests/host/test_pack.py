@@ -15,16 +15,17 @@ NODES = {
     "OpenLipSyncLoadGenerator": ("Load Generator", "name options restorer restorer_strength", "generator:LIPSYNC_GENERATOR"),
     "OpenLipSyncDetectFaces": ("Detect & Crop Faces", "images fps face number x y detector smoothing landmarks",
                                "faces:LIPSYNC_FACES crops:IMAGE region:MASK"),
-    "OpenLipSyncGenerate": ("Generate Lip Sync", "generator faces strength silence offset_ms batch_size audio voices speakers"
+    "OpenLipSyncGenerate": ("Generate Lip Sync", "faces strength silence offset_ms batch_size generator audio voices speakers"
                             " bypass",
                             "faces:LIPSYNC_FACES mouths:IMAGE"),
     "OpenLipSyncBlend": ("Blend Back", "images faces feather mask_grow colour_match", "images:IMAGE mask:MASK"),
-    "OpenLipSyncDubVideo": ("Dub Video", "video generator strength silence offset_ms face number x y detector smoothing feather mask_grow"
-                            " colour_match batch_size codec crf audio voices speakers extend_video extend_seconds extend_audio bypass"
-                            " overlay mark", "video:VIDEO report:STRING"),
+    "OpenLipSyncDubVideo": ("Dub Video", "video generator audio voices speakers face number x y strength silence offset_ms extend_video"
+                            " extend_seconds extend_audio bypass detector smoothing feather mask_grow colour_match batch_size codec crf"
+                            " mark overlay", "video:VIDEO report:STRING"),
     "OpenLipSyncVoice": ("Voice", "audio number offset who voices", "voices:LIPSYNC_VOICES"),
     "OpenLipSyncWhoSpeaks": ("Who Speaks", "mode text file faces audio", "speakers:LIPSYNC_SPEAKERS text:STRING turns:STRING"),
     "OpenLipSyncPreviewFaces": ("Preview Faces", "source faces count longest_side", "pictures:IMAGE"),
+    "OpenLipSyncSample": ("Sample Clip", "", "video:VIDEO audio:AUDIO"),
     "OpenLipSyncEvaluate": ("Evaluate Lip Sync", "dubbed audio source truth", "table:STRING plot:IMAGE"),
 }
 """Node id: (display name, inputs in order, outputs in order). Saved workflows depend on all of it: a change here breaks users' files."""
@@ -82,8 +83,8 @@ def test_numbers_have_limits_and_a_default_within_them(server: Server, node: str
 
 def test_experts_knobs_are_folded_away(server: Server) -> None:
     advanced = {name for name, spec in inputs_of(server, "OpenLipSyncDubVideo").items() if spec[1].get("advanced")}
-    assert advanced == set("x y detector smoothing feather mask_grow colour_match batch_size codec crf extend_seconds extend_audio bypass"
-                           " overlay mark".split())
+    assert advanced == set("extend_audio bypass detector smoothing feather mask_grow colour_match batch_size codec crf mark"
+                           " overlay".split())
 
 
 def test_generators_come_from_the_hosts_folder_and_from_extra_model_paths(server: Server) -> None:

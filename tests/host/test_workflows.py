@@ -1,4 +1,4 @@
-"""Every file in `workflows/`, as it is, from the page's format to the file in the output folder."""
+"""Every file in `workflows/`, with media chosen, from the page's format to the file in the output folder."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def expect_dubbed(server: Server, file) -> None:
 
 
 def test_these_are_all_the_workflows() -> None:
-    assert [file.stem for file in WORKFLOWS] == ["dialogue", "dub_and_upscale", "evaluate", "four_stages", "photo_to_talking_clip",
-                                                 "quick_dub", "two_speakers"]
+    assert [file.stem for file in WORKFLOWS] == ["dialogue", "dub_and_upscale", "evaluate", "first_try", "four_stages",
+                                                 "photo_to_talking_clip", "quick_dub", "two_speakers"]
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
@@ -56,6 +56,16 @@ def test_a_host_with_only_this_pack_has_every_node(server: Server, file) -> None
 def test_quick_dub(server: Server) -> None:
     run, prompt = run_file(server, "quick_dub")
     expect_dubbed(server, saved(server, run, prompt))
+
+
+def test_first_try_needs_no_files(server: Server) -> None:
+    """Sample Clip gives what is dubbed, and nothing is connected to `generator`."""
+    run, prompt = run_file(server, "first_try")
+    assert not set(nodes_of(prompt, "LoadVideo") + nodes_of(prompt, "LoadAudio") + nodes_of(prompt, "OpenLipSyncLoadGenerator"))
+    result = probe(saved(server, run, prompt))
+    assert (result.width, result.height) == (720, 720) and result.frames > 100 and abs(result.audio_seconds - result.frames / 25) < 0.15
+    (report,) = nodes_of(prompt, "PreviewAny")
+    assert f"{result.frames} frames" in server.text(run, report) and " 0 dubbed" not in server.text(run, report)
 
 
 def test_four_stages(server: Server) -> None:

@@ -90,13 +90,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def newcomer(server: Server, browser: Browser, pictures: Path) -> Iterator[Callable[..., Editor]]:
     """newcomer(modern=False): the page as somebody sees it who opens it for the first time, with the template browser open."""
-    contexts = []
+    contexts, usual = [], server
 
-    def open_page(modern: bool = False) -> Editor:
+    def open_page(modern: bool = False, server: Server = usual, screen: tuple[int, int] = (1600, 900)) -> Editor:
         for name, value in (("Comfy.TutorialCompleted", False), ("Comfy.VueNodes.Enabled", modern), ("Comfy.Minimap.Visible", False),
                             ("Comfy.Graph.CanvasInfo", False)):
             server.post(f"/settings/{name}", value)
-        contexts.append(browser.new_context(viewport={"width": 1600, "height": 900}))
+        contexts.append(browser.new_context(viewport=dict(zip(("width", "height"), screen))))
         return Editor(contexts[-1].new_page(), f"http://{server.address}", pictures, modern)
 
     yield open_page

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable
 
 import pytest
-from host.setup_host import REPOSITORY
-from web.editor import Editor
+from web.editor import MODES, WORKFLOWS, Editor, workflow_of
 
-WORKFLOWS = sorted((REPOSITORY / "workflows").glob("*.json"))
-MODES = pytest.mark.parametrize("modern", [False, True], ids=["classic", "modern"])
 MOUTH, ABOVE = (0.31, 0.47, 0.69, 0.69), (0.0, 0.0, 1.0, 0.31)       # left, top, right, bottom, of the demo's clip
-
-
-def nodes_of(file) -> list[dict]:
-    return json.loads(file.read_text(encoding="utf-8"))["nodes"]
-
-
-def load(editor: Editor, name: str) -> None:
-    editor.load(name, len(nodes_of(REPOSITORY / "workflows" / f"{name}.json")))
 
 
 def expect_tidy(editor: Editor) -> None:
@@ -50,6 +38,10 @@ def expect_dubbed(editor: Editor) -> None:
 def test_the_template_browser_has_all_of_them_with_their_pictures(newcomer: Callable[..., Editor]) -> None:
     editor = newcomer()
     assert sorted(editor.browse()) == [file.stem for file in WORKFLOWS]
+    for file in WORKFLOWS:                                            # those below come when they are scrolled to
+        card = editor.page.get_by_test_id(f"template-workflow-{file.stem}")
+        card.scroll_into_view_if_needed()
+        card.locator("img").first.wait_for()
     assert all(file.with_suffix(".jpg").stat().st_size < 120_000 for file in WORKFLOWS)
     editor.picture("templates")
 
@@ -58,12 +50,12 @@ def test_the_template_browser_has_all_of_them_with_their_pictures(newcomer: Call
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
 def test_a_template_opens_whole(newcomer: Callable[..., Editor], file, modern: bool) -> None:
     editor = newcomer(modern)
-    load(editor, file.stem)
+    editor.load(file.stem)
     assert editor.unknown_nodes() == []
     assert editor.trouble.count() == 0, editor.trouble.inner_text()  # the page's notice of missing nodes, models and media
     assert editor.dialog.count() == 0
     expect_tidy(editor)
-    note = next(node for node in nodes_of(file) if node["type"] == "MarkdownNote")
+    note = next(node for node in workflow_of(file.stem)["nodes"] if node["type"] == "MarkdownNote")
     heading = re.match(r"# (.+)", note["widgets_values"][0]).group(1)
     assert editor.page.get_by_role("heading", name=heading).is_visible()
     editor.picture(f"open-{file.stem}")
@@ -71,7 +63,7 @@ def test_a_template_opens_whole(newcomer: Callable[..., Editor], file, modern: b
 
 def test_missing_nodes_and_files_would_be_noticed(newcomer: Callable[..., Editor]) -> None:
     """What the test above looks at does speak up."""
-    workflow = json.loads((REPOSITORY / "workflows" / "quick_dub.json").read_text(encoding="utf-8"))
+    workflow = workflow_of("quick_dub")
     next(node for node in workflow["nodes"] if node["type"] == "OpenLipSyncDubVideo")["type"] = "OpenLipSyncGone"
     editor = newcomer()
     editor.page.keyboard.press("Escape")
@@ -83,7 +75,7 @@ def test_missing_nodes_and_files_would_be_noticed(newcomer: Callable[..., Editor
 @MODES
 def test_quick_dub_runs(newcomer: Callable[..., Editor], modern: bool) -> None:
     editor = newcomer(modern)
-    load(editor, "quick_dub")
+    editor.load("quick_dub")
     editor.run()
     expect_dubbed(editor)
     assert re.fullmatch(r"dubbed_\d+_\.mp4", editor.output_video()["name"])
@@ -95,7 +87,7 @@ def test_quick_dub_runs(newcomer: Callable[..., Editor], modern: bool) -> None:
 @MODES
 def test_four_stages_run(newcomer: Callable[..., Editor], modern: bool) -> None:
     editor = newcomer(modern)
-    load(editor, "four_stages")
+    editor.load("four_stages")
     editor.run()
     expect_dubbed(editor)
     assert editor.pictures_in("Preview: the crops") == 60
@@ -137,52 +129,3 @@ def test_the_blueprint_is_found_and_runs(newcomer: Callable[..., Editor]) -> Non
     expect_dubbed(editor)
     page.evaluate("app.extensionManager.command.execute('Comfy.Canvas.FitView')")
     editor.picture("blueprint")
-
-
-@MODES
-def test_a_face_is_chosen_by_clicking_it(newcomer: Callable[..., Editor], modern: bool) -> None:
-    editor = newcomer(modern)
-    page = editor.page
-    load(editor, "quick_dub")
-    page.evaluate("""() => {
-        const widget = app.graph._nodes.find(n => n.type === 'LoadVideo').widgets.find(w => w.name === 'file')
-        widget.value = 'two_people.mp4'
-        widget.callback?.(widget.value)
-    }""")
-    title = page.evaluate("app.graph._nodes.find(n => n.type === 'OpenLipSyncDubVideo').title")
-    editor.press(title, "choose face…")
-    picker = page.get_by_role("dialog", name="Choose a face")
-    faces = picker.get_by_role("button", name=re.compile("^Face"))
-    faces.first.wait_for()
-    labels = [face.get_attribute("aria-label") for face in faces.all()]
-    assert labels == ["Face 0, the leftmost of 2", "Face 1, number 1 from the left of 2"]
-    left, right = (face.bounding_box() for face in faces.all())
-    assert left["x"] + left["width"] < right["x"] and page.evaluate("document.activeElement.ariaLabel").startswith("Face 0")
-    editor.picture("choose-face")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")                                      # a keyboard does it, too
-    picker.wait_for(state="detached")
-    assert (editor.values(title)["face"], editor.values(title)["number"]) == ("number", 1)
-    saved = page.evaluate("app.graph.serialize()")
-    node = next(node for node in saved["nodes"] if node["type"] == "OpenLipSyncDubVideo")
-    page.evaluate("workflow => app.loadGraphData(workflow)", saved)   # as it was saved, with the button of its own
-    assert (editor.values(title)["face"], editor.values(title)["number"]) == ("number", 1) and "number" in node["widgets_values"]
-    assert editor.values(title)["mark"] == "metadata"
-    editor.press(title, "choose face…")
-    faces.first.click()
-    assert editor.values(title)["number"] == 0
-    editor.press(title, "choose face…")
-    faces.first.wait_for()
-    page.keyboard.press("Escape")
-    picker.wait_for(state="detached")
-    assert editor.values(title)["number"] == 0
-
-
-def test_a_voice_asks_for_the_faces_of_the_video_that_it_speaks_in(newcomer: Callable[..., Editor]) -> None:
-    editor = newcomer()
-    load(editor, "two_speakers")
-    title = editor.page.evaluate("app.graph._nodes.filter(n => n.type === 'OpenLipSyncVoice').at(-1).title")
-    editor.press(title, "choose face…")
-    faces = editor.page.get_by_role("dialog", name="Choose a face").get_by_role("button", name=re.compile("^Face"))
-    faces.nth(1).click()
-    assert editor.values(title)["number"] == 1 and editor.values(title)["who"] == ""
