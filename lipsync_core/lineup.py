@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from .faces import FaceBackend, Tracker
 from .types import Clip
 
 FRAMES = 150
-"""Frames that are looked at, 6 s at 25 a second, up to the first cut at which somebody was there."""
+"""Frames that are looked at from the first face on, 6 s at 25 a second, up to the first cut at which somebody was there."""
+LONGEST = 3000
+"""Frames that are looked at for a first face: titles and landscapes may come before it."""
 SIDE = 960
 """Longer side of the picture at most, pixels."""
 
@@ -27,16 +30,18 @@ class Lineup:
 
 
 def line_up(clip: Clip, backend: FaceBackend, check: Callable[[], None] = lambda: None) -> Lineup:
-    """Look at the beginning of a clip. Without a face the picture is its first frame."""
-    tracker, first, best = Tracker(backend), None, (0, -1, None)
+    """Look at the first shot with a face. Without a face the picture is its first frame."""
+    tracker, first, best, end, shots = Tracker(backend), None, (0, -1, None), LONGEST, inf
     for item in clip.pictures():
         check()
-        if item.index >= FRAMES or (len(tracker.shot_starts) > 1 and best[0]):
+        if item.index >= end:
             break
         seen = len(tracker.feed(item.index, float(item.time), item.pixels))
-        if len(tracker.shot_starts) > 1 and best[0]:                  # the next shot has people of its own
+        if len(tracker.shot_starts) > shots:                          # the next shot has people of its own
             break
         first = item.pixels.thumbnail(SIDE) if first is None else first
+        if seen and not best[0]:
+            end, shots = item.index + FRAMES, len(tracker.shot_starts)
         if seen > best[0]:
             best = seen, item.index, item.pixels.thumbnail(SIDE)
     if first is None:

@@ -1,5 +1,5 @@
 // "choose face…": a frame of the clip with everybody's number, to click on. Works with the classic nodes and with Nodes 2.0, which both draw
-// widgets of the kind "button". No build step: the page loads this file as it is.
+// widgets of the kind "button". No build step: the page loads this file as it is. Its words are in locales/*/main.json.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
@@ -11,7 +11,7 @@ const STYLE = `
     max-width: min(92vw, 1000px); }
   .openlipsync-picker::backdrop { background: rgba(0, 0, 0, 0.6); }
   .openlipsync-picker h2 { font-size: 16px; margin: 0 0 12px; }
-  .openlipsync-picker .frame { position: relative; display: inline-block; line-height: 0; }
+  .openlipsync-picker .frame { position: relative; width: fit-content; line-height: 0; }
   .openlipsync-picker img { max-width: 100%; max-height: 70vh; }
   .openlipsync-picker .face { position: absolute; border: 3px solid #fff; border-radius: 6px; background: rgba(0, 0, 0, 0.05); cursor: pointer;
     padding: 0; box-shadow: 0 0 0 1px #000; }
@@ -20,6 +20,12 @@ const STYLE = `
   .openlipsync-picker .face span { position: absolute; left: 0; top: 0; font: bold 16px sans-serif; line-height: 1.4; padding: 0 8px;
     color: #000; background: #fff; border-radius: 0 0 6px 0; }
   .openlipsync-picker .close { margin-top: 12px; padding: 6px 14px; }`;
+
+let words = {};
+
+function say(key, values = {}) {
+  return (words[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
 
 // Links are a Map or an object, by the age of the page.
 function linkOf(id) {
@@ -85,13 +91,13 @@ function dialogOf(title) {
   }
   const dialog = document.createElement("dialog");
   dialog.className = "openlipsync-picker";
-  dialog.setAttribute("aria-label", "Choose a face");
+  dialog.setAttribute("aria-label", say("title"));
   const heading = document.createElement("h2");
   heading.textContent = title;
   heading.setAttribute("role", "status");
   const close = document.createElement("button");
   close.className = "close";
-  close.textContent = "Cancel";
+  close.textContent = say("cancel");
   close.addEventListener("click", () => dialog.close());
   dialog.append(heading, close);
   dialog.addEventListener("close", () => dialog.remove());
@@ -104,7 +110,7 @@ function dialogOf(title) {
 
 async function pick(node) {
   const file = clipOf(node);
-  const { dialog, heading, close } = dialogOf(file ? `Looking for faces in ${file} …` : "No video file is connected: connect Load Video first.");
+  const { dialog, heading, close } = dialogOf(file ? say("looking", { file }) : say("noFile"));
   if (!file) return;
   let found;
   try {
@@ -117,20 +123,20 @@ async function pick(node) {
   }
   if (!dialog.open) return;
   if (found.error || !found.boxes?.length) {
-    heading.textContent = found.error ?? "No face was found at the beginning of this video.";
+    heading.textContent = found.error ?? say("noFace");
     return;
   }
-  heading.textContent = found.boxes.length === 1 ? "One face was found: click it" : "Whose mouth is to move? Click a face";
+  heading.textContent = say(found.boxes.length === 1 ? "one" : "which");
   const frame = document.createElement("div");
   frame.className = "frame";
   const image = document.createElement("img");
   image.src = found.picture;
-  image.alt = `A frame of ${file}`;
+  image.alt = file;
   frame.append(image);
   found.boxes.forEach(([x0, y0, x1, y1], number) => {
     const button = document.createElement("button");
     button.className = "face";
-    button.setAttribute("aria-label", `Face ${number}, ${number === 0 ? "the leftmost" : `number ${number} from the left`} of ${found.boxes.length}`);
+    button.setAttribute("aria-label", say("face", { number, count: found.boxes.length }));
     button.style.left = `${(100 * x0) / found.width}%`;
     button.style.top = `${(100 * y0) / found.height}%`;
     button.style.width = `${(100 * (x1 - x0)) / found.width}%`;
@@ -150,10 +156,16 @@ async function pick(node) {
 
 app.registerExtension({
   name: "OpenLipSync.FacePicker",
+  async init() {
+    const language = app.extensionManager?.setting?.get("Comfy.Locale") ?? "en";
+    const all = await (await api.fetchApi("/i18n")).json();
+    words = { ...all.en?.openlipsync, ...all[language]?.openlipsync };
+  },
   nodeCreated(node) {
     if (!NODES.includes(node.comfyClass ?? node.type)) return;
     const button = node.addWidget("button", "choose face…", null, () => pick(node), { serialize: false });
     button.serialize = false;
-    button.tooltip = "Shows a frame of the connected video with everybody's number: click who is to speak.";
+    button.label = say("button");
+    button.tooltip = say("tooltip");
   },
 });

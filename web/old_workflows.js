@@ -2,7 +2,7 @@
 // the new one; values that did not exist then are left to their defaults.
 import { app } from "../../scripts/app.js";
 
-// Dub Video before version 0.2 began with strength, a number; now it begins with face, a word.
+// Dub Video first began with strength, a number; now it begins with face, a word.
 const DUB_BEFORE = ["strength", "silence", "offset_ms", "face", "number", "x", "y", "detector", "smoothing", "feather", "mask_grow",
   "colour_match", "batch_size", "codec", "crf", "extend_video", "extend_seconds", "extend_audio", "bypass", "overlay", "mark"];
 const DUB_NOW = { face: "largest", number: 0, x: 0, y: 0, strength: 1, silence: "close", offset_ms: 0, extend_video: "off", extend_seconds: 5,

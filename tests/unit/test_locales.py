@@ -23,6 +23,9 @@ LITERAL = re.compile(r"'(number|point|\(connected audio\)|!)'|\b(morph|face-alig
                      r"\.(safetensors|pth|pt|bin)\b|-?\d[\d./]*\d|\d")
 """What the page shows as it is in every language: options, file endings, codecs, numbers."""
 PICTURE_BYTES = 60 * 1024
+OTHERS_NAMES = re.compile(r"'[^']*'|{\w+}|\([a-z]+\)|MediaPipe Face Landmarker|(Save|Load|Trim|Create) Video|Get Video Components|"
+                          r"number of|as a voice")
+"""Where a term is none: options, the host's own nodes and networks, turns of speech."""
 
 
 # -- schemas ----------------------------------------------------------------------------------------------------------------
@@ -87,8 +90,9 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 @cache
 def texts(language: str) -> dict[str, str]:
-    """Dotted key: text."""
-    return dict(flat(json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))))
+    """Dotted key: text, of the nodes and of what the pack adds to the page."""
+    files = [ROOT / "locales" / language / name for name in ("nodeDefs.json", "main.json")]
+    return {key: text for file in files for key, text in flat(json.loads(file.read_text("utf-8")))}
 
 
 def flat(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
@@ -105,7 +109,13 @@ def test_all_nodes_were_read() -> None:
 
 
 def test_english_is_what_the_schemas_say() -> None:
-    assert texts("en") == dict(flat(schemas()))
+    assert {key: text for key, text in texts("en").items() if not key.startswith("openlipsync.")} == dict(flat(schemas()))
+
+
+def test_the_page_asks_for_the_words_that_there_are() -> None:
+    asked = re.findall(r"""say\((?:[^"()]*\? )?"(\w+)"(?: : "(\w+)")?""", (ROOT / "web" / "face_picker.js").read_text("utf-8"))
+    assert {word for words in asked for word in words if word} == {key.removeprefix("openlipsync.") for key in texts("en")
+                                                                   if key.startswith("openlipsync.")}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -116,8 +126,10 @@ def test_every_language_has_the_same_keys(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_signs_that_the_frontend_takes_for_syntax(language: str) -> None:
-    """vue-i18n: {placeholder}, @:link, plural | forms."""
-    assert [key for key, text in texts(language).items() if re.search(r"[{}@|]", text)] == []
+    """vue-i18n: {placeholder}, @:link, plural | forms. The picker has placeholders of its own."""
+    assert [key for key, text in texts(language).items() if re.search(r"[@|]" if key.startswith("openlipsync.") else r"[{}@|]", text)] == []
+    for key, english in texts("en").items():
+        assert sorted(re.findall(r"{\w+}", texts(language)[key])) == sorted(re.findall(r"{\w+}", english)), key
 
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])
@@ -142,6 +154,25 @@ def test_what_the_page_shows_untranslated_keeps_its_name(language: str) -> None:
         for name, text in texts(language).items():
             if name.endswith(f".inputs.{key}.tooltip"):
                 assert all(re.search(rf"\b{option}\b", text) for option in options), f"{language} {name}: {options}"
+
+
+@cache
+def glossary() -> dict[str, dict[str, list[str]]]:
+    """Term: language: how it may begin there, as locales/README.md has it."""
+    lines = [line for line in (ROOT / "locales" / "README.md").read_text("utf-8").splitlines() if line.startswith("| ")]
+    head, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {term: {language: cell.split(", ") for language, cell in zip(head[1:], cells)} for term, *cells in rows}
+
+
+def test_a_term_has_one_translation() -> None:
+    assert len(glossary()) > 10 and all(set(forms) == set(LANGUAGES[1:]) for forms in glossary().values())
+    for term, forms in glossary().items():
+        for key, english in texts("en").items():
+            if not re.search(rf"\b{term.removesuffix('s')}s?\b", OTHERS_NAMES.sub("", english), re.IGNORECASE):
+                continue
+            for language, begins in forms.items():
+                text = texts(language)[key].lower()
+                assert any(begin.lower() in text for begin in begins), f"{language} {key}: {term!r} is {begins}, in: {text}"
 
 
 # -- help pages -------------------------------------------------------------------------------------------------------------

@@ -241,3 +241,5 @@ def test_a_lineup_counts_people_from_the_left_as_the_rules_do(astronaut: np.ndar
     assert found.picture.shape == (300, 600, 3) and len(found.boxes) == 2 and found.boxes[0][2] < 300 < found.boxes[1][0]
     nobody = line_up(FrameBatch(lambda i: both * 0, 3, (600, 300), Fraction(25)), create_backend())
     assert nobody.boxes == [] and nobody.picture.shape == (300, 600, 3)
+    title = line_up(FrameBatch(lambda i: both * (i >= 155), 158, (600, 300), Fraction(25)), create_backend())
+    assert len(title.boxes) == 2 and title.picture.max() > 100        # who comes after six seconds of black

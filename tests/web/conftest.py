@@ -92,11 +92,12 @@ def newcomer(server: Server, browser: Browser, pictures: Path) -> Iterator[Calla
     """newcomer(modern=False): the page as somebody sees it who opens it for the first time, with the template browser open."""
     contexts, usual = [], server
 
-    def open_page(modern: bool = False, server: Server = usual, screen: tuple[int, int] = (1600, 900)) -> Editor:
+    def open_page(modern: bool = False, server: Server = usual, screen: tuple[int, int] = (1600, 900),
+                  fine: bool = False) -> Editor:
         for name, value in (("Comfy.TutorialCompleted", False), ("Comfy.VueNodes.Enabled", modern), ("Comfy.Minimap.Visible", False),
                             ("Comfy.Graph.CanvasInfo", False)):
             server.post(f"/settings/{name}", value)
-        contexts.append(browser.new_context(viewport=dict(zip(("width", "height"), screen))))
+        contexts.append(browser.new_context(viewport=dict(zip(("width", "height"), screen)), device_scale_factor=1 + fine))
         return Editor(contexts[-1].new_page(), f"http://{server.address}", pictures, modern)
 
     yield open_page

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import cv2
+import numpy as np
+from host.comfy import Server
+from PIL import Image
 from web.editor import MODES, Editor, workflow_of
 
 BEFORE = [0.8, "keep", 40, "number", 1, 0, 0, "built in", 1.5, 0.22, 0, False, 4, "h264", 20, "bounce", 2.5, "off", "1-2", True]
@@ -23,7 +27,7 @@ def test_a_face_is_chosen_by_clicking_it(newcomer: Callable[..., Editor], modern
     faces = picker.get_by_role("button", name=re.compile("^Face"))
     faces.first.wait_for()
     labels = [face.get_attribute("aria-label") for face in faces.all()]
-    assert labels == ["Face 0, the leftmost of 2", "Face 1, number 1 from the left of 2"]
+    assert labels == ["Face 0, from the left, of 2", "Face 1, from the left, of 2"]
     left, right = (face.bounding_box() for face in faces.all())
     assert left["x"] + left["width"] < right["x"] and page.evaluate("document.activeElement.ariaLabel").startswith("Face 0")
     editor.picture("choose-face")
@@ -44,6 +48,22 @@ def test_a_face_is_chosen_by_clicking_it(newcomer: Callable[..., Editor], modern
     page.keyboard.press("Escape")
     picker.wait_for(state="detached")
     assert editor.values(title)["number"] == 0
+
+
+def test_the_picker_speaks_the_language_of_the_page(server: Server, newcomer: Callable[..., Editor]) -> None:
+    server.post("/settings/Comfy.Locale", "fr")
+    try:
+        editor = newcomer()
+        editor.load("quick_dub")
+        label = editor.page.evaluate("""app.graph._nodes.find(n => n.type === 'OpenLipSyncDubVideo').widgets
+            .find(w => w.name === 'choose face…').label""")
+        title = editor.page.evaluate("app.graph._nodes.find(n => n.type === 'OpenLipSyncDubVideo').title")
+        editor.press(title, "choose face…")
+        editor.page.get_by_role("dialog", name="Choisir un visage").get_by_role("button", name="Visage 0, depuis la gauche, sur 1").wait_for()
+        editor.picture("choose-face-fr")
+        assert label == "choisir le visage…"
+    finally:
+        server.post("/settings/Comfy.Locale", "en")
 
 
 def test_a_voice_asks_for_the_faces_of_the_video_that_it_speaks_in(newcomer: Callable[..., Editor]) -> None:
@@ -129,3 +149,34 @@ def test_a_workflow_of_before_keeps_its_values_and_links(newcomer: Callable[...,
     ends = editor.page.evaluate("""() => app.graph._nodes.find(n => n.type === 'OpenLipSyncGenerate').inputs.slice(0, 2)
         .map(i => [i.name, app.graph.getNodeById(app.graph.links.get(i.link).origin_id).type])""")
     assert sorted(ends) == [["faces", "OpenLipSyncDetectFaces"], ["generator", "OpenLipSyncLoadGenerator"]]
+
+
+def test_pictures_of_the_nodes_for_the_help_pages(newcomer: Callable[..., Editor]) -> None:
+    """build/web/node_*.png, to be copied into web/docs/img when a node has changed: as an open help page shows them, twice as fine."""
+    editor = newcomer(fine=True)
+    page = editor.page
+    page.keyboard.press("Escape")
+    editor.dialog.wait_for(state="hidden")
+    page.wait_for_load_state("networkidle")
+    kinds = page.evaluate("Object.keys(LiteGraph.registered_node_types).filter(name => name.startsWith('OpenLipSync'))")
+    for kind in kinds:
+        left, top, width, height = page.evaluate("""kind => {
+            app.graph.clear()
+            const node = LiteGraph.createNode(kind)
+            app.graph.add(node)
+            node.pos = [500, 120]
+            node.setSize([300, node.widgets?.some(w => w.element && !w.hidden) ? node.size[1] : node.computeSize()[1]])
+            app.canvas.ds.scale = 1
+            app.canvas.ds.offset = [0, 0]
+            app.canvas.deselectAll()
+            app.canvas.setDirty(true, true)
+            const box = app.canvas.canvas.getBoundingClientRect()
+            return [box.left + node.pos[0] - 14, box.top + node.pos[1] - 60, node.size[0] + 28, node.size[1] + 74]
+        }""", kind)
+        page.wait_for_timeout(400)
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.removeprefix("OpenLipSync")).lower()
+        picture = page.screenshot(clip={"x": left, "y": top, "width": width, "height": height})
+        pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+        assert pixels.shape[1] == 656 and pixels.std() > 5
+        Image.fromarray(pixels[..., ::-1]).quantize(64).save(editor.pictures / f"node_{name}.png", optimize=True)
+    assert len(kinds) >= 11
