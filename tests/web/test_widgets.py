@@ -59,7 +59,8 @@ def test_the_picker_speaks_the_language_of_the_page(server: Server, newcomer: Ca
             .find(w => w.name === 'choose face…').label""")
         title = editor.page.evaluate("app.graph._nodes.find(n => n.type === 'OpenLipSyncDubVideo').title")
         editor.press(title, "choose face…")
-        editor.page.get_by_role("dialog", name="Choisir un visage").get_by_role("button", name="Visage 0, depuis la gauche, sur 1").wait_for()
+        picker = editor.page.get_by_role("dialog", name="Choisir un visage")
+        picker.get_by_role("button", name="Visage 0, depuis la gauche, sur 1").wait_for()
         editor.picture("choose-face-fr")
         assert label == "choisir le visage…"
     finally:
