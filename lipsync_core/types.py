@@ -83,6 +83,9 @@ class Marking(Protocol):
     def tags(self, suffix: str, there: str = "") -> dict[str, str]:
         """Metadata for a container with that ending; `there` is the comment that it has."""
 
+    def end(self, suffix: str) -> bytes:
+        """What follows the container's own content, where it is sent and not written."""
+
     def finish(self, file: Path, name: str) -> None:
         """Add the rest to a file that is written, and will be called `name`."""
 

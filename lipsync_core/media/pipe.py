@@ -13,8 +13,9 @@ from .encoding import Encoding
 from .source import VideoInfo
 from .writer import VideoWriter
 
-FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof", "frag_duration": "1000000"}
-"""A piece at each key frame, and every second (microseconds) at least; `delay_moov` lets the header say where sound and picture begin."""
+FRAGMENTS = {"movflags": "frag_keyframe+empty_moov+delay_moov+default_base_moof+skip_trailer", "frag_duration": "1000000"}
+"""A piece at each key frame, and every second (microseconds) at least; `delay_moov` lets the header say where sound and picture begin;
+an index at the end (`mfra`) would have to be the last box, which the mark is."""
 
 
 class _Sink:
@@ -47,4 +48,5 @@ class PipeWriter(VideoWriter):
         return av.open(self._sink, mode="w", format="mp4", options=dict(FRAGMENTS))
 
     def _land(self) -> None:
-        pass
+        if self._mark is not None:
+            self._sink.write(self._mark.end(self.target.suffix))

@@ -39,11 +39,14 @@ class Mark:
             found |= {TAG: SOURCE_TYPE, "SOFTWARE": f"{SOFTWARE} {VERSION}"}
         return found
 
+    def end(self, suffix: str) -> bytes:
+        """What stands behind the container's own content."""
+        return xmp_box() if suffix in BOXES else b""
+
     def finish(self, file: Path, name: str) -> None:
         """Add what is not the container's metadata to a file that is written, which will be called `name`. Raises `LipSyncError`."""
-        if Path(name).suffix.lower() in BOXES:
-            with open(file, "ab") as out:
-                out.write(xmp_box())
+        with open(file, "ab") as out:
+            out.write(self.end(Path(name).suffix.lower()))
         if self.credentials is not None:
             self.credentials.sign(file, name, self.inputs)
 

@@ -52,6 +52,18 @@ def test_the_repository_has_one_address() -> None:
         assert set(re.findall(r"https://github\.com/OpenLipSync/[\w-]+", file.read_text(encoding="utf-8"))) <= {address}
 
 
+def test_the_registry_finds_icon_and_banner() -> None:
+    """Sizes as the registry asks for: at most 800 x 400, and 21:9."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    address = re.search(r'^Repository = "https://github\.com/(.+)"', project, re.M)[1]
+    sizes = {}
+    for name in ("Icon", "Banner"):
+        path = re.search(rf'^{name} = "https://raw\.githubusercontent\.com/{address}/main/(.+)"', project, re.M)[1]
+        height, width = cv2.imread(str(ROOT / path)).shape[:2]
+        sizes[name] = width, height
+    assert sizes["Icon"][0] <= 800 and sizes["Icon"][1] <= 400 and sizes["Banner"][0] * 9 == sizes["Banner"][1] * 21
+
+
 @pytest.mark.slow
 def test_the_recipes_of_the_readme_run(face_clip: Path, babble: np.ndarray, astronaut: np.ndarray, tmp_path: Path,
                                        monkeypatch: pytest.MonkeyPatch) -> None:

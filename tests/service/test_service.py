@@ -18,6 +18,8 @@ from service import client
 from service.inputs import remuxed, wav
 
 from lipsync_core import __version__
+from lipsync_core.provenance.mark import xmp_box
+from lipsync_core.provenance.reading import known_of
 from lipsync_core.service.compile import compiled
 from lipsync_core.service.messages import FILE
 
@@ -98,6 +100,7 @@ def test_the_result_begins_before_the_upload_ends(api: SimpleNamespace, channel:
                 file.write(answer.video_file_data)
     assert in_time == [True]
     assert len(seen(tmp_path / "out.mp4").frames) == 150
+    assert known_of(tmp_path / "out.mp4").altered and (tmp_path / "out.mp4").read_bytes().endswith(xmp_box())
 
 
 def test_encodings(api: SimpleNamespace, channel: grpc.Channel, short: SimpleNamespace, speech: bytes, tmp_path: Path) -> None:
