@@ -84,6 +84,8 @@ class Server:
                    "--base-directory", str(base), "--database-url", "sqlite:///:memory:", "--disable-all-custom-nodes",
                    "--whitelist-custom-nodes", PACK, "--extra-model-paths-config", str(base / "extra.yaml"),
                    "--disable-api-nodes", "--disable-auto-launch", "--dont-print-server"]
+        if page := os.environ.get("COMFYUI_PAGE"):                   # another version of the page than the host brings along
+            command += ["--front-end-root", page]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, cwd=host.path, env=environment, stdout=log, stderr=subprocess.STDOUT,
                                             stdin=subprocess.DEVNULL)
