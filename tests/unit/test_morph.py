@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from lipsync_core.generators import create_generator
 from lipsync_core.generators.morph import MorphGenerator
 from lipsync_core.generators.morph.articulation import MouthShape
 from lipsync_core.generators.morph.geometry import close_lips, inner_gap, place, shape_lips, study_person, to_complex
+from lipsync_core.generators.morph.softness import softness_of
 from lipsync_core.generators.morph.warp import solve
 from lipsync_core.types import Drive, FaceCrop, FaceTrack, GeneratorItem, Person, Speech
 
@@ -236,6 +238,29 @@ def test_a_reference_fills_the_mouth_of_a_shut_face(backend, face: tuple) -> Non
         x, y = (points[0][62] + [0, 10] - [box[0], box[1]]).astype(int)
         brightness.append(float(result.pixels[y - 4:y + 4, x - 12:x + 12].mean()))
     assert brightness[1] > brightness[0] + 10
+
+
+def test_the_softness_of_a_picture_is_told(face: tuple) -> None:
+    """Blurs add up as squares, the picture's own contrast and a little noise make no difference."""
+    image = face[0].astype(np.float32)
+    own = softness_of(image)
+    for sigma in (1.5, 3.0):
+        blurred = cv2.GaussianBlur(image, (0, 0), sigma)
+        expected = np.hypot(own, sigma)
+        noise = np.random.default_rng(0).normal(0, 1, image.shape).astype(np.float32)
+        for picture in (blurred, 0.4 * blurred + 20, blurred + noise):
+            assert softness_of(picture) == pytest.approx(expected, rel=0.25)
+    assert softness_of(np.zeros((40, 40, 3), np.uint8)) > 5                                       # no edges at all
+
+
+def test_an_opened_mouth_is_as_soft_as_the_face(face: tuple) -> None:
+    """Teeth and dark in a soft picture have no rim as if they were cut out with scissors."""
+    image, landmarks = face
+    image = cv2.GaussianBlur(image, (0, 0), 3.0)
+    x0, y0, x1, y1 = (int(v) for v in (*(landmarks[48:].min(0) - 20), *(landmarks[48:].max(0) + 40)))
+    made = render((image, landmarks), Fixed(1.0, rounded=0.3))
+    assert np.abs(made[y0:y1, x0:x1].astype(int) - image[y0:y1, x0:x1]).mean() > 5
+    assert softness_of(made[y0:y1, x0:x1]) > 0.78 * softness_of(image[y0:y1, x0:x1])
 
 
 def test_colour_is_matched_at_the_rim_and_left_alone_where_it_matches(face: tuple) -> None:

@@ -13,6 +13,7 @@ from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep, visible
 from .live_ear import LiveEar
+from .softness import softness_of
 from .warp import above_lips, solve
 
 CURVE_RATE = 100.0
@@ -184,7 +185,9 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     part = _lip_line(part, x, y, target, frame, lip_colour(source, frame.source_lips))
     if target.gap * frame.scale < 0.7:
         return part
-    soft = max(0.6, 0.006 * frame.scale) / frame.scale
+    # The rim of what is drawn is as soft as the picture's own edges, whatever its resolution.
+    softness = softness_of(source[_around_mouth(frame, source.shape)])
+    soft = 0.5 / frame.scale
     top = np.interp(x, target.x, target.top)
     bottom = np.interp(x, target.x, target.bottom)
     inside = np.clip((y - top) / (2 * soft) + 0.5, 0, 1) * np.clip((bottom - y) / (2 * soft) + 0.5, 0, 1)
@@ -194,8 +197,10 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
     wider = float(smoothstep(frame.target_gap, 1.2 * frame.source_gap + 0.01, 1.8 * frame.source_gap + 0.03))
     u = np.abs(x - target.centre) / target.half_width
     inside *= 1 - (1 - wider) * smoothstep(u, 0.45, 0.8)
+    inside = cv2.GaussianBlur(inside, (0, 0), softness)
     # Most of the box is lips and skin: the inside is made for the rows and columns that show some of it.
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    some = inside > 0.002
+    rows, columns = np.flatnonzero(some.any(1)), np.flatnonzero(some.any(0))
     if not len(rows):
         return part
     seen = np.s_[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
@@ -208,7 +213,7 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
         mine = make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips))
         references.append((mine, own * mine.shown))
     base = mouth.base[row]
-    inner = paint(canonical[seen], target, references, colours, float((base[14].imag + base[18].imag) / 2))
+    inner = paint(canonical[seen], target, references, colours, float((base[14].imag + base[18].imag) / 2), softness=softness)
     # Lips that are pushed forward put teeth and all in their shadow, until the hole is wide.
     inner *= 1 - ROUND_SHADE * frame.rounded * (1 - float(smoothstep(target.gap, 0.05, 0.11)))
     part[seen] += inside[seen][..., None].astype(np.float32) * (inner - part[seen])
@@ -235,6 +240,13 @@ def _mouth_box(frame: FrameMouth, size: tuple[int, int]) -> tuple[int, int, int,
     y0, y1 = int(lips.imag.min() - pad), int(lips.imag.max() + pad) + 1
     x0, y0, x1, y1 = max(0, x0), max(0, y0), min(size[0], x1), min(size[1], y1)
     return (x0, y0, x1, y1) if x1 - x0 > 4 and y1 - y0 > 4 else None
+
+
+def _around_mouth(frame: FrameMouth, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of a crop of `shape` (h, w, ...) with the source's lips and some skin."""
+    lips, pad = frame.source_lips, 0.1 * frame.scale
+    x0, y0 = max(0, int(lips.real.min() - pad)), max(0, int(lips.imag.min() - pad))
+    return np.s_[min(y0, shape[0] - 8):int(lips.imag.max() + pad) + 1, min(x0, shape[1] - 8):int(lips.real.max() + pad) + 1]
 
 
 def _box_fade(shape: tuple[int, int], border: int) -> np.ndarray:

@@ -121,11 +121,12 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
 
 
 def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference, float]], colours: Colours,
-          seam_y: float, learn: bool = True) -> np.ndarray:
+          seam_y: float, learn: bool = True, softness: float = 0.0) -> np.ndarray:
     """The inner mouth for complex canonical `points` (h, w): RGB float32 (h, w, 3).
 
     `references` with weights 0..1, painted in order over a learned mouth (a drawn one without `learn`); `colours` are
-    the frame's own, which set the light; `seam_y` the canonical height of the lip line at rest, where the teeth hang from.
+    the frame's own, which set the light; `seam_y` the canonical height of the lip line at rest, where the teeth hang from;
+    `softness` the sigma, in points, of the edges of what is learned or drawn (references have their own).
     """
     colour = colours.lips
     x, y = points.real.astype(np.float32), points.imag.astype(np.float32)
@@ -145,6 +146,8 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
         # The wider the mouth, the less light finds its way behind the teeth.
         deep = DEEP * float(smoothstep(target.gap, 0.08, 0.2)) * smoothstep(y - seam_y, 0.02, 0.09) * smoothstep(below, 0.0, 0.07)
         picture += sure * learned(x, y, target, seam_y, colours) * (1 - deep)[..., None]
+    if softness > 0:
+        picture = cv2.GaussianBlur(picture, (0, 0), softness)
     for reference, weight in references:
         if weight <= 0:
             continue
