@@ -69,8 +69,9 @@ def add_parser(commands: argparse._SubParsersAction, parents: list[argparse.Argu
     length.add_argument("--audio-start", type=float, default=0.0, metavar="SEC", help="skip this much of AUDIO")
     length.add_argument("--fps", type=float, default=25.0, metavar="N", help="frames a second of a talking photo (default 25)")
     mouth = dub.add_argument_group("mouth")
-    mouth.add_argument("--generator", default="morph", help="'morph' (built in, default), or a checkpoint file: "
-                       "its path, or its name in the model folder (see models)")
+    mouth.add_argument("--generator", default="morph", help="'morph' (built in, default), 'lipsyncnet' (built in: morph and "
+                       "a network that draws teeth and lips over it), or a checkpoint file: its path, or its name in the model folder "
+                       "(see models)")
     mouth.add_argument("--generator-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="what the generator itself "
                        "offers, for example precision=fp16 device=cuda; a key that it does not know is answered with the list")
     mouth.add_argument("--restore", metavar="FILE", help="sharpen what the generator makes with a face restorer before blending: a file of "

@@ -13,7 +13,7 @@ import folder_paths
 import torch
 
 from ..lipsync_core.types import Generator
-from .types import BUILT_IN, NO_RESTORER
+from .types import BUILT_IN, NETWORK, NO_RESTORER
 
 FOLDER = "lipsync"
 """Checkpoints lie in `models/lipsync`, or where extra_model_paths.yaml says."""
@@ -33,7 +33,7 @@ def register_model_folder() -> None:
 
 def generator_names() -> list[str]:
     """What is built in, and the files that may be generators: MuseTalk's other parts and the like are left out."""
-    return [BUILT_IN, *(name for name, _ in generator_files())]
+    return [BUILT_IN, NETWORK, *(name for name, _ in generator_files())]
 
 
 def generator_files() -> list[tuple[str, Path]]:
@@ -91,12 +91,13 @@ def generators_tooltip() -> str:
     files = generator_files()
     lines = [describe(name, path) for name, path in files[:TOLD]]
     more = [f"and {len(files) - TOLD} more"] if len(files) > TOLD else []
-    return "\n".join([f"{BUILT_IN}, or a .safetensors, .pth, .pt or .bin file in ComfyUI's models/lipsync folder.", *lines, *more])
+    first = f"{BUILT_IN}, {NETWORK}, or a .safetensors, .pth, .pt or .bin file in ComfyUI's models/lipsync folder."
+    return "\n".join([first, *lines, *more])
 
 
 def generator_time(name: str) -> float:
     """When a checkpoint was last written; 0 for what is built in. A file that is gone fails when it is loaded, with its name."""
-    path = folder_paths.get_full_path(FOLDER, name) if name != BUILT_IN else None
+    path = folder_paths.get_full_path(FOLDER, name) if name not in (BUILT_IN, NETWORK) else None
     return os.path.getmtime(path) if path else 0.0
 
 
@@ -159,7 +160,8 @@ def _load_generator(name: str, options: str) -> LoadedGenerator:
         return LoadedGenerator(name, create_generator("morph", chosen))
     # The host moves the network later, so that the file's own `auto` would see a CPU.
     half = comfy.model_management.should_use_fp16(comfy.model_management.get_torch_device())
-    generator = create_generator(folder_paths.get_full_path_or_raise(FOLDER, name), {"precision": "fp16" if half else "fp32"} | chosen)
+    source = "lipsyncnet" if name == NETWORK else folder_paths.get_full_path_or_raise(FOLDER, name)
+    generator = create_generator(source, {"precision": "fp16" if half else "fp32"} | chosen)
     network = getattr(generator, "network", None)
     return LoadedGenerator(name, generator, () if network is None else (patcher_of(network),))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 CATEGORY = "OpenLipSync"
-BUILT_IN = "morph (built in)"
+BUILT_IN, NETWORK = "morph (built in)", "LipSyncNet (built in)"
+"""Generators that come with the pack."""
 NO_RESTORER = "none"
 LOOK = 256
 """Side of the crops and mouths that are made for looking, pixels."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ..errors import CheckpointError, LipSyncError
 from ..types import Generator
-from .architectures import Architecture, recognise
+from .architectures import Architecture, create_lipsyncnet, recognise
 
-BUILT_IN = ("morph", "morph-bands")
-"""`morph-bands` is the first version's articulation, without a trained model: the baseline of comparisons."""
+BUILT_IN = ("morph", "lipsyncnet", "morph-bands")
+"""`lipsyncnet` is morph and the network that ships, which draws over it; `morph-bands` the first version's articulation, without a trained
+model: the baseline of comparisons."""
 
 
 def create_generator(name: str | Path = "morph", options: Mapping[str, str] | None = None) -> Generator:
@@ -21,6 +22,10 @@ def create_generator(name: str | Path = "morph", options: Mapping[str, str] | No
     `LipSyncError` (an option that does not exist, or a value that is none of its).
     """
     options = dict(options or {})
+    if str(name) == "lipsyncnet":
+        from ..inference import WEIGHTS
+
+        return create_lipsyncnet(WEIGHTS / "lipsyncnet.safetensors", options)
     if str(name) in BUILT_IN:
         if options:
             raise LipSyncError(f"{name} takes no options: leave out {', '.join(options)}.")
@@ -31,7 +36,7 @@ def create_generator(name: str | Path = "morph", options: Mapping[str, str] | No
     if path.is_dir():
         return _from_folder(path, options)
     if not path.exists():
-        raise CheckpointError(f"There is no generator {str(name)!r}: use 'morph', or the path of a checkpoint file.")
+        raise CheckpointError(f"There is no generator {str(name)!r}: use 'morph' or 'lipsyncnet', or the path of a checkpoint file.")
     from .containers import tensor_shapes
 
     shapes = tensor_shapes(path)

@@ -26,7 +26,7 @@ def add_parser(commands: argparse._SubParsersAction, common: argparse.ArgumentPa
     serve.add_argument("--host", default=usual.host, help="address to listen on; 0.0.0.0 for all of the machine's")
     serve.add_argument("--port", type=int, default=usual.port, help="gRPC; 0 for any free one")
     serve.add_argument("--http-port", type=int, default=usual.http_port, help="health and metrics; 0 for any free one")
-    serve.add_argument("--generator", default=usual.generator, help="morph, or a checkpoint file as for dub")
+    serve.add_argument("--generator", default=usual.generator, help="morph, lipsyncnet, or a checkpoint file as for dub")
     serve.add_argument("--generator-options", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="as for dub, for example "
                        "device=cuda")
     serve.add_argument("--device", default=usual.device, help="torch device of the face models")

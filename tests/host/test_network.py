@@ -15,10 +15,12 @@ from host.media import ABOVE, MOUTH, change, frames_of, probe
 from host.pictures import pictures, save
 from host.setup_host import Host
 
+SHIPS = "LipSyncNet (built in)"
 NETWORK, WAV2LIP, MUSETALK = "small network.safetensors", "random_wav2lip.pth", "musetalk/musetalkV15/unet.pth"
 
 
-@pytest.mark.parametrize(("name", "network"), [(NETWORK, "LipSyncNet"), (WAV2LIP, "Wav2Lip"), (MUSETALK, "MuseTalkNetwork")])
+@pytest.mark.parametrize(("name", "network"), [(SHIPS, "LipSyncNet"), (NETWORK, "LipSyncNet"), (WAV2LIP, "Wav2Lip"),
+                                               (MUSETALK, "MuseTalkNetwork")])
 def test_dub_video(server: Server, host: Host, name: str, network: str) -> None:
     # Our own host has what MuseTalk needs; without it this must fail there.
     if name == MUSETALK and "COMFYUI_PATH" in os.environ and subprocess.run([host.python, "-c", "import diffusers, transformers"],

@@ -90,8 +90,8 @@ def test_experts_knobs_are_folded_away(server: Server) -> None:
 def test_generators_come_from_the_hosts_folder_and_from_extra_model_paths(server: Server) -> None:
     spec = inputs_of(server, "OpenLipSyncLoadGenerator")["name"]
     names = spec[1].get("options", spec[0])
-    assert names == ["morph (built in)", "broken.safetensors", "musetalk/musetalkV15/unet.pth", "random_wav2lip.pth",
-                     "small network.safetensors", "unknown.safetensors"]      # no readme.txt, no VAE
+    assert names == ["morph (built in)", "LipSyncNet (built in)", "broken.safetensors", "musetalk/musetalkV15/unet.pth",
+                     "random_wav2lip.pth", "small network.safetensors", "unknown.safetensors"]      # no readme.txt, no VAE
     assert all(name in spec[1]["tooltip"] for name in names)          # with size and licence
 
 

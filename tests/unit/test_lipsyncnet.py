@@ -14,13 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lipsync_core.array_pixels import ArrayPixels
 from lipsync_core.compositing import lower_face_box, region_of
-from lipsync_core.errors import CheckpointError, FaceError
+from lipsync_core.errors import CheckpointError, FaceError, LipSyncError
 from lipsync_core.faces.align import native_crop
 from lipsync_core.generators import create_generator
 from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, LipSyncNetConfig, build, checkpoint, drawn, preset
 from lipsync_core.generators.lipsyncnet.canvas import ABOVE, MAPS, SIDE, SPAN, in_picture, laid_back, lip_maps, placed
 from lipsync_core.generators.lipsyncnet.generator import LipSyncNetGenerator
 from lipsync_core.generators.morph import MorphGenerator
+from lipsync_core.inference import WEIGHTS
 from lipsync_core.types import Drive, FaceTrack, GeneratorItem, Hooks, Person, Speech
 
 SMALL = preset("tiny", size=64)
@@ -152,6 +153,24 @@ def test_a_clip_in_one_batch_or_in_ten(network: LipSyncNet, someone: tuple, babb
     changed = [np.abs(a.pixels - b.pixels).max(-1) for a, b in zip(whole, moved)]
     assert max(change.max() for change in changed) > 1                 # random weights draw something,
     assert all(not change[item.region == 0].any() for change, item in zip(changed, items))        # inside the region only
+
+
+def test_the_one_that_ships_draws_a_little_over_morph(someone: tuple, babble: np.ndarray) -> None:
+    """Over lips and what is between them, by some levels; nothing outside the region; it has a card."""
+    person, items = someone
+    generator = create_generator("lipsyncnet")
+    assert generator.config == PRESETS["tiny"] and (WEIGHTS / "lipsyncnet.md").exists()
+    state = generator.start(person, generator.hear(Speech(babble)), Drive())
+    made, moved = generator.generate(items, state), MorphGenerator().generate(items, state.moved)
+    for a, b, item in zip(made, moved, items):
+        change = np.abs(a.pixels - b.pixels).mean(-1)
+        top, left = item.crop.landmarks[48:].min(0).astype(int)
+        bottom, right = item.crop.landmarks[48:].max(0).astype(int) + 1
+        lips = change[top:bottom, left:right]
+        assert not change[item.region == 0].any()
+        assert 0.5 < lips.mean() < 15 and lips.mean() > 2 * change[item.region > 0].mean()
+    with pytest.raises(LipSyncError, match="precision, device"):
+        create_generator("lipsyncnet", {"steps": "3"})
 
 
 def test_silence_keeps_the_source(network: LipSyncNet, someone: tuple) -> None:

@@ -68,7 +68,7 @@ class LipSyncNetConfig:
 
 PRESETS: dict[str, LipSyncNetConfig] = {}
 PRESETS |= {
-    "tiny": LipSyncNetConfig(soft=1.5),
+    "tiny": LipSyncNetConfig(soft=0.8),
     "small": LipSyncNetConfig(channels=(64, 128, 192)),
     "base": LipSyncNetConfig(size=256, channels=(96, 192, 384, 512), depth=2),
     "large": LipSyncNetConfig(size=256, channels=(160, 320, 640, 984), depth=3, references=3),

@@ -31,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     pack.add_argument("media", type=Path)
     pack.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     pack.add_argument("--side", type=int, default=128, help="of the pictures, pixels (128; 256 for the larger presets)")
+    pack.add_argument("--pairs", type=int, default=70, metavar="N",
+                      help="of each clip that teaches, at most (70, which fits a GPU visit; more take more frames of each clip)")
     pack.set_defaults(run=_pack)
     fit = commands.add_parser("fit", help="teach a network; goes on where the run in the folder stopped")
     fit.add_argument("pack", type=Path)
@@ -46,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate = commands.add_parser("evaluate", help="the network beside the warp alone, on people who were never taught")
     evaluate.add_argument("pack", type=Path)
     evaluate.add_argument("weights", type=Path)
+    evaluate.add_argument("--split", choices=("held_out", "repaired"), default="held_out",
+                          help="repaired: frames warped to other lips and back, which differ from the truth by what a warp does alone")
     evaluate.add_argument("--sheet", type=Path, metavar="PNG", help="warp, network and truth side by side")
     evaluate.add_argument("--soft", type=float, metavar="PIXELS", help="another Gaussian than the weights ask for; 0: all that they draw")
     evaluate.set_defaults(run=_evaluate)
@@ -67,9 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _pack(chosen: argparse.Namespace) -> None:
     from .pack import pack
 
-    counts = pack(chosen.media, chosen.output, chosen.side)
+    counts = pack(chosen.media, chosen.output, chosen.side, chosen.pairs)
     size = sum(file.stat().st_size for file in chosen.output.glob("*.npz"))
-    sys.stdout.write(f"{chosen.output}: {counts['taught']} pairs to teach, {counts['held_out']} of people held out, {size / 1e6:.0f} MB\n")
+    sys.stdout.write(f"{chosen.output}: {counts['taught']} pairs to teach, {counts['held_out']} + {counts['repaired']} of people held out, "
+                     f"{size / 1e6:.0f} MB\n")
 
 
 def _fit(chosen: argparse.Namespace) -> None:
@@ -86,7 +91,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     network = checkpoint.load(chosen.weights)
     if chosen.soft is not None:
         network.config = dataclasses.replace(network.config, soft=chosen.soft)
-    found = evaluate(chosen.pack, network, chosen.sheet)
+    found = evaluate(chosen.pack, network, chosen.sheet, chosen.split)
     for key in found["warp"]:
         values = {name: found[name][key] for name in found}
         sys.stdout.write(f"{key:14}" + "".join(f"{name} {value:8.3f}   " for name, value in values.items()) + "\n")

@@ -31,14 +31,17 @@ from ...generators.lipsyncnet import LipSyncNet, build, drawn
 from ...generators.lipsyncnet.checkpoint import load as load_network
 from ...generators.lipsyncnet.checkpoint import save as save_network
 from . import state
-from .losses import Judge, energy_loss, judge_loss, like_loss, loss_of
+from .discriminator import Judge, fooled_loss, judge_loss
+from .losses import STEADY_PART, STEADY_SHIFT, again, energy_loss, loss_of, steady_loss, weights_of
 from .pack import unpack
-from .reader import Batch, Reader
+from .perception import Perception, alike_loss
+from .reader import Batch, Reader, joined
 from .settings import Settings
 
 log = logging.getLogger(__name__)
-JUDGED, LIKE, ENERGY = 0.06, 0.5, 10.0
-"""Weights of what the discriminator says, of what it sees in a picture and the truth, and of the amount of fine detail."""
+PIXELS, ENERGY, ALIKE, STEADY = 2.0, 10.0, 0.3, 8.0
+"""Weights of pixels, of the amount of fine detail, of how alike pictures look, and of how steady what is drawn is; what the discriminator
+says has `Settings.judged`."""
 KEEP = 2
 """Checkpoints of a run."""
 FACES = 24
@@ -80,6 +83,7 @@ class Trainer:
         if settings.start:
             network.load_state_dict(_like(load_network(Path(settings.start)), network))
         model, judge = Drawing(network), Judge()
+        self.perception = Perception().to(device)
         by_model = torch.optim.AdamW(model.parameters(), settings.rate, betas=(0.9, 0.99))
         by_judge = torch.optim.AdamW(judge.parameters(), settings.rate, betas=(0.5, 0.99))
         self.model, self.judge, self.by_model, self.by_judge = self.accelerator.prepare(model, judge, by_model, by_judge)
@@ -132,22 +136,34 @@ class Trainer:
         for optimiser, times in ((self.by_model, 1.0), (self.by_judge, self.settings.judge_rate)):
             for group in optimiser.param_groups:
                 group["lr"] = times * self.rate(share)
+        rng = np.random.default_rng([self.settings.seed, self.step, 1])
+        count = max(1, len(batch.warped) // STEADY_PART)
+        down, right = (int(rng.integers(-STEADY_SHIFT, STEADY_SHIFT + 1)) for _ in range(2))
+        noise = torch.from_numpy(rng.standard_normal((count, *batch.warped.shape[1:]), np.float32)).to(batch.warped)
+        whole = joined(batch, again(batch, count, (down, right), noise))
         with accelerator.autocast():
-            made = self.model(batch.warped, batch.maps, batch.references, batch.reference_maps)
-        made = made.float()
-        found = {"pixels": loss_of(made, batch), "energy": energy_loss(made, batch)}
-        total = found["pixels"] + ENERGY * found["energy"]
+            made = self.model(whole.warped, whole.maps, whole.references, whole.reference_maps)
+        made, made_again = made.float().split([len(batch.warped), count])
+        with accelerator.autocast():
+            seen = self.perception(made)
+            with torch.no_grad():
+                wanted = self.perception(batch.truth)
+        weight = weights_of(batch.maps)
+        found = {"pixels": loss_of(made, batch), "energy": energy_loss(made, batch), "alike": alike_loss(seen, wanted, weight),
+                 "steady": steady_loss(made, made_again, (down, right), batch.maps)}
+        total = PIXELS * found["pixels"] + ENERGY * found["energy"] + ALIKE * found["alike"] + STEADY * found["steady"]
         if share >= self.settings.judge_after:
             self.judge.requires_grad_(True)
             self.by_judge.zero_grad()
             with accelerator.autocast():
-                found["judge"] = judge_loss(self.judge, made.detach(), batch)
+                told = self.judge([part.detach() for part in seen], batch.maps)
+                found["judge"] = judge_loss(self.judge(wanted, batch.maps), told, weight)
             accelerator.backward(found["judge"])
             self.by_judge.step()
             self.judge.requires_grad_(False)
             with accelerator.autocast():
-                found["fooled"], found["like"] = like_loss(self.judge, made, batch)
-            total = total + JUDGED * found["fooled"] + LIKE * found["like"]
+                found["fooled"] = fooled_loss(self.judge(seen, batch.maps), weight)
+            total = total + self.settings.judged * found["fooled"]
         self.by_model.zero_grad()
         accelerator.backward(total)
         accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -178,7 +194,8 @@ class Trainer:
                     value.copy_(now[name])
 
     def watch(self) -> dict[str, float]:
-        """Held-out error inside open mouths and of lips over the warp's, and the same faces as a picture: warp, network, truth."""
+        """Held-out error inside open mouths and of lips, and how unlike the truth they look, over the warp's; the same faces as a picture:
+        warp, network, truth."""
         batch = self.watched.batch(self.watched.opened(FACES))
         parts = (batch.warped, batch.maps, batch.references, batch.reference_maps)
         self.model.eval()
@@ -190,6 +207,11 @@ class Trainer:
             where = batch.maps[:, plane:plane + 1] > 0.5
             errors = [((picture - batch.truth).abs().mean(1, keepdim=True) * where).sum() for picture in (made, batch.warped)]
             found[name] = round(float(errors[0] / errors[1].clamp_min(1e-6)), 4)
+        weight = weights_of(batch.maps)
+        with torch.no_grad():
+            wanted = self.perception(batch.truth)
+            looks = [float(alike_loss(self.perception(picture), wanted, weight)) for picture in (made, batch.warped)]
+        found["held_looks"] = round(looks[0] / max(looks[1], 1e-6), 4)
         score = self._agreed(sum(found.values()))                     # all processes must come to the same verdict
         better, self.best = score < self.best, min(score, self.best)
         self.stale = 0 if better else self.stale + 1

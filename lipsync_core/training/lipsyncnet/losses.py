@@ -1,50 +1,26 @@
-"""What a drawn mouth is judged by: its pixels, how much fine detail it has, and a discriminator."""
+"""What a drawn mouth is judged by beside how it looks: its pixels, how much fine detail it has, and whether it stays as it is."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from ...generators.lipsyncnet.canvas import MAPS
 from .reader import Batch
 
-INSIDE, LIPS = 4.0, 2.0
-"""Weights of the mouth's inside and of the lips beside the rest of the picture."""
+INSIDE, LIPS, REST = 4.0, 2.0, 0.3
+"""Weights of the mouth's inside, of the lips and of all."""
 DETAIL = 0.5
 """Weight of the differences between neighbouring pixels beside the pixels."""
 GRAIN, AROUND = 3, 7
 """Pixels: what is finer than the one is detail, and it is counted over the other."""
-MOUTH = (0.16, 0.85, 0.12, 0.88)
-"""What the discriminator looks at: top, bottom, left, right, shares of the side."""
-
-
-class Judge(nn.Module):
-    """A patch discriminator of a mouth and where its lips should be, (B, 3 + MAPS, h, w). Normalised by groups: held by spectral norms it
-    told nothing apart (its hinge loss stayed at 2)."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        sizes = [3 + MAPS, width, 2 * width, 4 * width]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(sizes, sizes[1:]))
-        self.norms = nn.ModuleList(nn.Identity() if i == 0 else nn.GroupNorm(8, b) for i, b in enumerate(sizes[1:]))
-        self.end = nn.Conv2d(sizes[-1], 1, 3, 1, 1)
-
-    def forward(self, pictures: Tensor, maps: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """How real, and what was seen on the way."""
-        side = pictures.shape[-1]
-        top, bottom, left, right = (round(share * side / 8) * 8 for share in MOUTH)
-        x, seen = torch.cat([pictures, maps], 1)[:, :, top:bottom, left:right], []
-        for layer, norm in zip(self.layers, self.norms):
-            x = F.leaky_relu(norm(layer(x)), 0.2)
-            seen.append(x)
-        return self.end(x), seen
+STEADY_PART, STEADY_SHIFT, STEADY_NOISE = 4, 3, 0.015
+"""One pair of so many is drawn again, moved by up to so many pixels, with noise of that deviation (of -1..1)."""
 
 
 def weights_of(maps: Tensor) -> Tensor:
     """(B, 1, S, S): how much a pixel counts."""
     inside, lips = (F.max_pool2d(maps[:, i:i + 1], 5, 1, 2) for i in (0, 1))
-    return 1 + LIPS * lips + INSIDE * inside
+    return REST + LIPS * lips + INSIDE * inside
 
 
 def loss_of(made: Tensor, batch: Batch) -> Tensor:
@@ -68,17 +44,21 @@ def _energy(picture: Tensor) -> Tensor:
     return (F.avg_pool2d(fine**2, AROUND, 1, AROUND // 2, count_include_pad=False) + 1e-5).sqrt()
 
 
-def judge_loss(judge: Judge, made: Tensor, batch: Batch) -> Tensor:
-    """Hinge, for the discriminator."""
-    real, fake = judge(batch.truth, batch.maps)[0].float(), judge(made, batch.maps)[0].float()
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+def moved(pictures: Tensor, shift: tuple[int, int]) -> Tensor:
+    """Pictures (B, C, S, S) moved down and right by whole pixels, their edges repeated."""
+    reach, (down, right), side = STEADY_SHIFT, shift, pictures.shape[-1]
+    padded = F.pad(pictures, (reach, reach, reach, reach), mode="replicate")
+    return padded[..., reach - down:reach - down + side, reach - right:reach - right + side]
 
 
-def like_loss(judge: Judge, made: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """For the network: how little it fools the discriminator, and how unlike the truth what it sees is."""
-    fake, seen = judge(made, batch.maps)
-    with torch.no_grad():
-        _, wanted = judge(batch.truth, batch.maps)
-    like = torch.stack([(a.float() - b.float()).abs().mean() for a, b in zip(seen, wanted)]).mean()
-    return -fake.float().mean(), like
+def again(batch: Batch, count: int, shift: tuple[int, int], noise: Tensor) -> Batch:
+    """The first `count` pairs, the picture that is drawn on moved and in other noise (count, 3, S, S), as in the next frame."""
+    return Batch(moved(batch.warped[:count], shift) + STEADY_NOISE * noise, moved(batch.truth[:count], shift),
+                 moved(batch.maps[:count], shift), batch.references[:count], batch.reference_maps[:count])
 
+
+def steady_loss(made: Tensor, made_again: Tensor, shift: tuple[int, int], maps: Tensor) -> Tensor:
+    """How much what is drawn changes when the picture moves: what wobbles in a video. `maps` as they were before; `made_again` are the
+    first of `made`."""
+    made, maps = made[:len(made_again)], maps[:len(made_again)]
+    return (weights_of(moved(maps, shift)) * (moved(made, shift) - made_again).abs()).mean()

@@ -19,12 +19,16 @@ from ..interior.data import is_taught, person_of
 from .pairs import Open, Pair, clips_of, looks_of, open_mouths, pairs_of, shown
 
 log = logging.getLogger(__name__)
-SECONDS = 16.0
-"""Of each clip."""
-LOOKS, PAIRS = 40, 70
-"""Frames and pairs of a clip."""
-GRID_FILES, GRID_PAIRS = 60, 10
-"""Files of the one speaker of grid_s1, 3 s each, and pairs of each."""
+PAIRS = 70
+"""Of a clip."""
+SECONDS, LOOKS, APART = 16.0, 40, 0.32
+"""What is used of a clip, frames of it, and seconds between them at least."""
+MORE_SECONDS, MORE_LOOKS, MORE_APART = 60.0, 110, 0.16
+"""The same of a clip that teaches more than `PAIRS`."""
+GRID_FILES, GRID_SHARE = 60, 7
+"""Files of the one speaker of grid_s1, 3 s each, and how many times fewer pairs than of a clip are of each."""
+BACK = 2
+"""Of three pairs that teach, so many are there and back (`pairs_of`)."""
 QUALITY = 93
 """Of the JPEGs."""
 
@@ -47,27 +51,31 @@ class Packed:
     names: list[str]
 
 
-def pack(media: Path, folder: Path, side: int = SIDE) -> dict[str, int]:
-    """Pairs of all clips of `media`; returns their number by split, 'taught' and 'held_out' (people who are never taught)."""
+def pack(media: Path, folder: Path, side: int = SIDE, taught: int = PAIRS) -> dict[str, int]:
+    """Pairs of all clips of `media`, `taught` at most of each clip that teaches; returns their number by split: 'taught', and of people who
+    are never taught 'held_out' and, all there and back, 'repaired'."""
     folder.mkdir(parents=True, exist_ok=True)
-    backend, counts = create_backend(), {"taught": 0, "held_out": 0}
+    backend, counts = create_backend(), {"taught": 0, "held_out": 0, "repaired": 0}
     files = clips_of(media)
     grid = [file for file in files if file.parent.name == "grid_s1"]
     wanted = [file for file in files if file.parent.name != "grid_s1"] + grid[::max(1, len(grid) // GRID_FILES)][:GRID_FILES]
     for file in wanted:
         name = f"{file.parent.name}__{file.stem}"
-        found = looks_of(VideoSource(file, duration=SECONDS), backend, LOOKS)
+        taught_here = is_taught(name)
+        most = taught if taught_here else PAIRS
+        seconds, looks, apart = (SECONDS, LOOKS, APART) if most <= PAIRS else (MORE_SECONDS, MORE_LOOKS, MORE_APART)
+        found = looks_of(VideoSource(file, duration=seconds), backend, looks, apart)
         if found is None:
             log.info("%s: no usable face", name)
             continue
-        rng = np.random.default_rng(zlib.crc32(name.encode()))
         widest = open_mouths(found[2])
-        pairs = list(pairs_of(*found, widest, GRID_PAIRS if file in grid else PAIRS, rng, side))
-        if pairs:
-            split = "taught" if is_taught(name) else "held_out"
-            np.savez(folder / f"{split}__{name}.npz", **_stored(pairs, [shown(look, side) for look in widest]))
-            counts[split] += len(pairs)
-            log.info("%s: %d pairs, %s", name, len(pairs), split)
+        for split, back in ((("taught", BACK),) if taught_here else (("held_out", 0), ("repaired", 3))):
+            count = most // GRID_SHARE if file in grid else most
+            pairs = list(pairs_of(*found, widest, count, np.random.default_rng(zlib.crc32(name.encode())), side, back))
+            if pairs:
+                np.savez(folder / f"{split}__{name}.npz", **_stored(pairs, [shown(look, side) for look in widest]))
+                counts[split] += len(pairs)
+                log.info("%s: %d pairs, %s", name, len(pairs), split)
     return counts
 
 

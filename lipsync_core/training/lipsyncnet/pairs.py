@@ -13,15 +13,13 @@ from ...compositing import lower_face_box, region_of
 from ...faces import FaceBackend
 from ...faces.align import native_crop
 from ...generators.lipsyncnet.canvas import ABOVE, SIDE, SPAN, in_picture, placed
-from ...generators.morph.canonical import JAW, to_complex
+from ...generators.morph.canonical import JAW, LIPS, to_complex, to_real
 from ...generators.morph.generator import render
 from ...generators.morph.geometry import PersonMouth, locate, place_lips, study_person
 from ...generators.morph.interior import make_reference
 from ...media import FrameView, VideoSource
 from ...types import FaceCrop, FaceTrack, Hooks
 
-APART = 0.32
-"""Seconds between two frames of a clip that are used."""
 MOST_TURN = (28.0, 22.0)
 """Degrees of yaw and pitch of a usable frame."""
 ALIKE = (7.0, 6.0)
@@ -78,8 +76,9 @@ class Open:
     lips: np.ndarray
 
 
-def looks_of(source: VideoSource, backend: FaceBackend, most: int) -> tuple[FaceTrack, PersonMouth, list[Look]] | None:
-    """Up to `most` usable frames of the largest face, spread over the clip; None where there are too few."""
+def looks_of(source: VideoSource, backend: FaceBackend, most: int, apart: float) -> tuple[FaceTrack, PersonMouth, list[Look]] | None:
+    """Up to `most` usable frames of the largest face, at least `apart` seconds between two, spread over the clip; None where there are
+    too few."""
     analysis = analyse(source, backend, Hooks())
     if not analysis.tracks:
         return None
@@ -88,7 +87,7 @@ def looks_of(source: VideoSource, backend: FaceBackend, most: int) -> tuple[Face
     usable = (track.activation > 0.9) & (np.abs(track.pose[:, 0]) < MOST_TURN[0]) & (np.abs(track.pose[:, 1]) < MOST_TURN[1])
     rows, last = {}, -np.inf
     for row in np.flatnonzero(usable):
-        if track.times[row] >= last + APART:
+        if track.times[row] >= last + apart:
             rows[int(track.frames[row])], last = int(row), track.times[row]
     if len(rows) > most:
         kept = np.linspace(0, len(rows) - 1, most).round().astype(int)
@@ -132,8 +131,10 @@ def shown(look: Look, side: int = SIDE) -> Open:
 
 
 def pairs_of(track: FaceTrack, mouth: PersonMouth, looks: Sequence[Look], widest: Sequence[Look], count: int,
-             rng: np.random.Generator, side: int = SIDE) -> Iterator[Pair]:
-    """`count` pairs of looks at one person whose heads are turned alike and whose lips differ, each pair of frames once."""
+             rng: np.random.Generator, side: int = SIDE, back: int = 0) -> Iterator[Pair]:
+    """`count` pairs of looks at one person whose heads are turned alike and whose lips differ, each pair of frames once. Of every three
+    `back` are there and back: the second frame warped to the first one's lips and back to its own. Nothing but what a warp does differs
+    there, where frames of a clip also differ by head, light and landmarks, which nobody can draw."""
     had = set()
     for _ in range(8 * count):
         if len(had) >= count:
@@ -147,7 +148,8 @@ def pairs_of(track: FaceTrack, mouth: PersonMouth, looks: Sequence[Look], widest
         if len(others) < REFERENCES:
             continue
         had.add((i, j))
-        yield _pair(mouth, s, t, others, widest[others[0]], side)
+        made = _there_and_back if len(had) % 3 < back else _pair
+        yield made(mouth, s, t, others, widest[others[0]], side)
 
 
 def _pair(mouth: PersonMouth, s: Look, t: Look, others: Sequence[int], widest: Look, side: int) -> Pair:
@@ -156,6 +158,18 @@ def _pair(mouth: PersonMouth, s: Look, t: Look, others: Sequence[int], widest: L
     warped = render(np.asarray(s.window.pixels, np.float32), s.window.landmarks, frame, s.region, mouth, s.row,
                     teeth if teeth.shown > 0 else None)
     return Pair(placed(warped, s.a, s.b, s.centre, side), placed(t.window.pixels, t.a, t.b, s.centre, side), in_picture(t.lips, s.centre),
+                tuple(others))
+
+
+def _there_and_back(mouth: PersonMouth, s: Look, t: Look, others: Sequence[int], widest: Look, side: int) -> Pair:
+    teeth = make_reference(np.asarray(widest.window.pixels, np.float32), widest.a, widest.b, widest.lips)
+    pixels, landmarks = np.asarray(t.window.pixels, np.float32), t.window.landmarks
+    for look in (s, t):
+        frame = place_lips(landmarks, mouth, look.lips, look.chin)
+        pixels = render(pixels, landmarks, frame, t.region, mouth, t.row, teeth if teeth.shown > 0 else None)
+        landmarks = np.array(landmarks)
+        landmarks[JAW], landmarks[LIPS] = to_real(frame.target_jaw), to_real(frame.target_lips)
+    return Pair(placed(pixels, t.a, t.b, t.centre, side), placed(t.window.pixels, t.a, t.b, t.centre, side), in_picture(t.lips, t.centre),
                 tuple(others))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,11 @@ class Batch:
     maps: Tensor
     references: Tensor
     reference_maps: Tensor
+
+
+def joined(*batches: Batch) -> Batch:
+    """One after the other."""
+    return Batch(*(torch.cat([getattr(batch, field.name) for batch in batches]) for field in dataclasses.fields(Batch)))
 
 
 class Reader:

@@ -28,8 +28,10 @@ class Settings:
     steps: int = 0
     """0: as many as `minutes` allow, the rate falling with the time. Else the rate falls with the steps, and a run that was broken off
     goes on as if it had not been."""
-    judge_after: float = 0.2
+    judge_after: float = 0.1
     """Share of the training after which the discriminator says anything."""
+    judged: float = 0.3
+    """Weight of what it says."""
     seed: int = 0
     precision: str = "auto"
     """auto (bf16 where the device has it and is no CPU, else fp32), fp32, bf16 or fp16."""
