@@ -164,8 +164,8 @@ def test_the_one_that_ships_draws_a_little_over_morph(someone: tuple, babble: np
     made, moved = generator.generate(items, state), MorphGenerator().generate(items, state.moved)
     for a, b, item in zip(made, moved, items):
         change = np.abs(a.pixels - b.pixels).mean(-1)
-        top, left = item.crop.landmarks[48:].min(0).astype(int)
-        bottom, right = item.crop.landmarks[48:].max(0).astype(int) + 1
+        left, top = item.crop.landmarks[48:].min(0).astype(int)
+        right, bottom = item.crop.landmarks[48:].max(0).astype(int) + 1
         lips = change[top:bottom, left:right]
         assert not change[item.region == 0].any()
         assert 0.5 < lips.mean() < 15 and lips.mean() > 2 * change[item.region > 0].mean()

@@ -13,6 +13,8 @@ from .layers import PATCH, Attend, Encoder, steps
 
 START = -2.0
 """The mask's bias at the beginning: a network that has learned nothing changes little."""
+NEAR = 0.1
+"""Share of the side around the lips that is drawn, too: the folds and the shade of lips. Farther off skin is the warp's."""
 REACH = 0.25
 """How far from a picture's place its detail is fetched in a reference, share of the side."""
 
@@ -54,7 +56,7 @@ class LipSyncNet(nn.Module):
         fetched = self._fetch(x, read)
         x = self.last(torch.cat([kept.pop(), fetched, F.interpolate(x, scale_factor=2, mode="nearest")], 1))
         x = F.pixel_shuffle(self.end(F.silu(x)), PATCH)
-        added = x[:, :3] * torch.sigmoid(x[:, 3:])
+        added = x[:, :3] * torch.sigmoid(x[:, 3:]) * near_lips(maps)
         # Taught through the filter, a network learns to undo it.
         return added if self.training else softened(added, self.config.soft)
 
@@ -68,6 +70,17 @@ class LipSyncNet(nn.Module):
         where = torch.stack([xs, y], -1) + 2 * REACH * torch.tanh(told[:, :, :2]).permute(0, 1, 3, 4, 2)
         found = F.grid_sample(fine.flatten(0, 1).float(), where.flatten(0, 1), align_corners=False, padding_mode="border")
         return (found.view(b, r, c, h, w) * torch.softmax(told[:, :, 2:], 1)).sum(1).to(x.dtype)
+
+
+def near_lips(maps: Tensor) -> Tensor:
+    """Maps (B, MAPS, S, S) -> (B, 1, S, S): 1 on the lips and `NEAR` around them, soft to 0 within twice as far again."""
+    reach = round(NEAR * maps.shape[-1])
+    x = maps[:, 1:2]
+    for kernel, pad in (((2 * reach + 1, 1), (reach, 0)), ((1, 2 * reach + 1), (0, reach))):
+        x = F.max_pool2d(x, kernel, 1, pad)
+    for _ in range(2):
+        x = F.avg_pool2d(x, reach + 1 - reach % 2, 1, reach // 2, count_include_pad=False)
+    return x
 
 
 def softened(x: Tensor, sigma: float) -> Tensor:
