@@ -100,7 +100,8 @@ def evaluate(pack: Path, network: LipSyncNet, sheet: Path | None = None, split: 
     warped, truth = (np.stack([cv2.resize(p, (size, size), interpolation=cv2.INTER_CUBIC) for p in pictures]) if pictures.shape[1] != size
                      else pictures for pictures in (packed.warped, packed.truth))
     made, again = draw(network, packed), draw(network, packed, SHIFT)
-    still = moved(moved(warped.astype(np.float32), SHIFT), -SHIFT)       # what resampling alone changes
+    # What resampling and eight bits alone change: the network is shown rounded pixels, too.
+    still = moved(moved(warped, SHIFT).astype(np.float32), -SHIFT)
     lips = maps[:, 1] > 0.5
     found = {"warp": measures(warped, truth, maps), "network": measures(made, truth, maps)}
     found["warp"]["wobble"] = _mean(np.abs(still - warped).mean(-1), lips)

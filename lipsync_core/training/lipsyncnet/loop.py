@@ -32,16 +32,16 @@ from ...generators.lipsyncnet.checkpoint import load as load_network
 from ...generators.lipsyncnet.checkpoint import save as save_network
 from . import state
 from .discriminator import Judge, fooled_loss, judge_loss
-from .losses import STEADY_PART, STEADY_SHIFT, again, energy_loss, loss_of, steady_loss, weights_of
+from .losses import STEADY_PART, STEADY_SHIFT, again, contrast_loss, energy_loss, loss_of, spread, steady_loss, weights_of
 from .pack import unpack
 from .perception import Perception, alike_loss
 from .reader import Batch, Reader, joined
 from .settings import Settings
 
 log = logging.getLogger(__name__)
-PIXELS, ENERGY, ALIKE, STEADY = 2.0, 10.0, 0.3, 8.0
-"""Weights of pixels, of the amount of fine detail, of how alike pictures look, and of how steady what is drawn is; what the discriminator
-says has `Settings.judged`."""
+PIXELS, ENERGY, ALIKE, STEADY, CONTRAST = 2.0, 10.0, 0.3, 10.0, 0.25
+"""Weights of pixels, of the amount of fine detail, of how alike pictures look, of how steady what is drawn is, and of the contrast of open
+mouths; what the discriminator says has `Settings.judged`."""
 KEEP = 2
 """Checkpoints of a run."""
 FACES = 24
@@ -138,9 +138,9 @@ class Trainer:
                 group["lr"] = times * self.rate(share)
         rng = np.random.default_rng([self.settings.seed, self.step, 1])
         count = max(1, len(batch.warped) // STEADY_PART)
-        down, right = (int(rng.integers(-STEADY_SHIFT, STEADY_SHIFT + 1)) for _ in range(2))
+        shift = (float(rng.uniform(-STEADY_SHIFT, STEADY_SHIFT)), float(rng.uniform(-STEADY_SHIFT, STEADY_SHIFT)))
         noise = torch.from_numpy(rng.standard_normal((count, *batch.warped.shape[1:]), np.float32)).to(batch.warped)
-        whole = joined(batch, again(batch, count, (down, right), noise))
+        whole = joined(batch, again(batch, count, shift, noise))
         with accelerator.autocast():
             made = self.model(whole.warped, whole.maps, whole.references, whole.reference_maps)
         made, made_again = made.float().split([len(batch.warped), count])
@@ -150,8 +150,9 @@ class Trainer:
                 wanted = self.perception(batch.truth)
         weight = weights_of(batch.maps)
         found = {"pixels": loss_of(made, batch), "energy": energy_loss(made, batch), "alike": alike_loss(seen, wanted, weight),
-                 "steady": steady_loss(made, made_again, (down, right), batch.maps)}
-        total = PIXELS * found["pixels"] + ENERGY * found["energy"] + ALIKE * found["alike"] + STEADY * found["steady"]
+                 "steady": steady_loss(made, made_again, shift, batch.maps), "contrast": contrast_loss(made, batch)}
+        total = (PIXELS * found["pixels"] + ENERGY * found["energy"] + ALIKE * found["alike"] + STEADY * found["steady"]
+                 + CONTRAST * found["contrast"])
         if share >= self.settings.judge_after:
             self.judge.requires_grad_(True)
             self.by_judge.zero_grad()
@@ -194,8 +195,8 @@ class Trainer:
                     value.copy_(now[name])
 
     def watch(self) -> dict[str, float]:
-        """Held-out error inside open mouths and of lips, and how unlike the truth they look, over the warp's; the same faces as a picture:
-        warp, network, truth."""
+        """Held-out error inside open mouths and of lips, and how unlike the truth they look, over the warp's, and their contrast over the
+        truth's; the same faces as a picture: warp, network, truth."""
         batch = self.watched.batch(self.watched.opened(FACES))
         parts = (batch.warped, batch.maps, batch.references, batch.reference_maps)
         self.model.eval()
@@ -213,6 +214,7 @@ class Trainer:
             looks = [float(alike_loss(self.perception(picture), wanted, weight)) for picture in (made, batch.warped)]
         found["held_looks"] = round(looks[0] / max(looks[1], 1e-6), 4)
         score = self._agreed(sum(found.values()))                     # all processes must come to the same verdict
+        found["held_contrast"] = round(float((spread(made, batch.maps[:, :1]) / spread(batch.truth, batch.maps[:, :1])).median()), 4)
         better, self.best = score < self.best, min(score, self.best)
         self.stale = 0 if better else self.stale + 1
         if better:

@@ -19,6 +19,7 @@ from ...generators.morph.geometry import PersonMouth, locate, place_lips, study_
 from ...generators.morph.interior import make_reference
 from ...media import FrameView, VideoSource
 from ...types import FaceCrop, FaceTrack, Hooks
+from ..interior.data import NO_MOUTHS
 
 MOST_TURN = (28.0, 22.0)
 """Degrees of yaw and pitch of a usable frame."""
@@ -176,4 +177,5 @@ def _there_and_back(mouth: PersonMouth, s: Look, t: Look, others: Sequence[int],
 def clips_of(media: Path) -> list[Path]:
     """The clips with faces in a folder like ../shared/media."""
     files = [file for folder in ("talking", "expressions", "grid_s1") for file in sorted((media / folder).glob("*"))]
-    return [file for file in files if file.suffix in (".mp4", ".mpg", ".mkv", ".avi") and "two_faces" not in file.name]
+    return [file for file in files if file.suffix in (".mp4", ".mpg", ".mkv", ".avi") and "two_faces" not in file.name
+            and file.stem not in NO_MOUTHS]
