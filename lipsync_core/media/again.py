@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 
 import av
-from av.error import FFmpegError
 
+from .seek import sought
 from .source import SourceFrame, VideoSource, open_media
 
 PIECE, FRAMES, MOST = 8 << 20, 6, 64 << 20
@@ -16,11 +17,6 @@ longer piece decodes less twice: a key frame comes every 250 frames in most file
 that is extended to 60 s needs 1.02 times what a clip of 60 s does, `benchmarks/memory.py --bounce`; with 12 MB and 8 frames 1.07.)"""
 THREADS = 2
 """Of a decoder that seeks: each holds frames of its own."""
-BACK = (0, 2, 10, 50)
-"""Seconds before a frame at which a place to decode from is looked for, one after the other. Indices are in the order of decoding: a seek
-may end behind the frame that is wanted, and at a picture that needs earlier ones. Encoders set key frames 250 frames apart, 10 s."""
-GUESSING = ("mpeg",)
-"""FFmpeg's names of formats whose timestamps after a seek are guesses: a program stream has one a pack, not one a frame."""
 
 
 class Again:
@@ -63,21 +59,10 @@ class Again:
 
     def after(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Frames and timestamps, whole from the timestamp `first` on; of those before it some are left out."""
-        base, begin = self._source.info.time_base, self._stream.start_time or 0
-        for back in BACK if self._seekable and self._container.format.name not in GUESSING else ():
-            try:
-                self._container.seek(max(first - round(back / base), begin), stream=self._stream, backward=True)
-            except FFmpegError:
-                break                                                 # a format that can't
-            self._wanted, good = first, None
-            for pts, frame in self._source.timed(self, self._stream):
-                if good is None:
-                    # FFmpeg's H.264 decoder shows pictures that are not whole where a file marks a place that is no key frame.
-                    good = pts <= first and (frame.key_frame or not self._spare)
-                if not good:
-                    break
-                yield pts, frame
-            if good:
+        if self._seekable:
+            self._wanted = first
+            if (yield from sought(self._container, self._stream, first, self._source.info.time_base,
+                                  partial(self._source.timed, self, self._stream))):
                 return
         self._open()                                                  # no index, or timestamps that only counting gives
         self._wanted = first if self._seekable else None

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from ..files import check_file
 from ..types import Picture
 from .deinterlace import deinterlaced
 from .pixels import FrameView
+from .seek import sought
 
 log = logging.getLogger(__name__)
 
@@ -159,27 +161,34 @@ class VideoSource:
 
     def frames(self, threads: int = 0) -> Iterator[SourceFrame]:
         """The frames of the window in order, decoded anew by each call. `threads` 0 = as many as the decoder likes."""
-        with open_media(self.file) as container:
-            stream = self.stream_of(container)
-            stream.thread_type = "AUTO"
-            if threads:
-                stream.codec_context.thread_count = threads
-            base = self.info.time_base
-            zero = stream.start_time or 0
-            if self.start > 0:
-                container.seek(int(self.start / base) + zero, stream=stream, backward=True)
-            origin: int | None = None
-            index = 0
-            for pts, frame in self.timed(container, stream):
-                if self.start > 0 and (pts - zero) * base < self.start:
-                    continue
-                if origin is None:
-                    self.origin = origin = pts
-                time = (pts - origin) * base
-                if self.duration is not None and time >= self.duration:
+        base, origin, index = self.info.time_base, None, 0
+        for pts, frame in self._from_start(threads):
+            if origin is None:
+                self.origin = origin = pts
+            time = (pts - origin) * base
+            if self.duration is not None and time >= self.duration:
+                return
+            yield SourceFrame(index, time, pts - origin, frame)
+            index += 1
+
+    def _from_start(self, threads: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Timestamps in the file and frames, from the window's first on."""
+        base = self.info.time_base
+        for seeking in (True, False) if self.start > 0 else (False,):
+            with open_media(self.file) as container:
+                stream = self.stream_of(container)
+                stream.thread_type = "AUTO"
+                if threads:
+                    stream.codec_context.thread_count = threads
+                zero = stream.start_time or 0
+                first, found = int(self.start / base) + zero, False
+                frames = partial(self.timed, container, stream)
+                for pts, frame in sought(container, stream, first, base, frames) if seeking else frames():
+                    found = True
+                    if (pts - zero) * base >= self.start:
+                        yield pts, frame
+                if found:
                     return
-                yield SourceFrame(index, time, pts - origin, frame)
-                index += 1
 
     # -- Clip ------------------------------------------------------------------------------------------------------------
 

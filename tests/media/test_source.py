@@ -45,6 +45,29 @@ def test_a_window_counts_from_its_own_first_frame(tmp_path: Path, pictures: list
     assert np.array_equal(window[0].frame.to_ndarray(format="rgb24"), whole[5])
 
 
+@pytest.mark.parametrize(("ending", "codec"), [("mpg", "mpeg2video"), ("vob", "mpeg1video"), ("ts", "libx264"), ("ts", "mpeg2video"),
+                                               ("mkv", "libx264"), ("mp4", "mpeg4"), ("avi", "mpeg4"), ("avi", "libx264"),
+                                               ("flv", "libx264"), ("wmv", "wmv2"), ("h264", "libx264")])
+def test_a_window_begins_where_it_should_in_every_container(tmp_path: Path, ending: str, codec: str) -> None:
+    """Formats without an index end a seek at the next key frame, in others timestamps behind it are guesses."""
+    numbered = [np.repeat(np.repeat(255 * (n >> np.arange(6) & 1), 8)[None, :, None], 32, 0).repeat(3, 2).astype(np.uint8)
+                for n in range(50)]
+    clip = write_clip(tmp_path / f"clip.{ending}", numbered, codec=codec, options={"g": "20", "bf": "2" if codec != "wmv2" else "0"})
+
+    def read(**window: float) -> list[tuple[Fraction, int]]:
+        source, found = VideoSource(clip, **window), []
+        for item in source.frames():
+            bits = item.frame.to_ndarray(format="gray")[16, 4:48:8] > 127
+            found.append((source.origin * source.info.time_base + item.time, int((bits << np.arange(6)).sum())))
+        return found
+
+    whole = read()
+    assert [number for _, number in whole] == list(range(50))
+    begin = whole[0][0] if ending in ("mpg", "vob", "ts", "wmv", "flv", "h264") else 0     # a file's own clock begins where it likes
+    for start in (0.04, 0.5, 1.0, 1.62, 1.9):
+        assert read(start=start) == [(time, number) for time, number in whole if time - begin >= Fraction(str(start))], start
+
+
 @pytest.mark.parametrize("rotation", [90, 180, 270])
 def test_rotation_is_read(tmp_path: Path, astronaut: np.ndarray, rotation: int) -> None:
     clip = write_clip(tmp_path / "phone.mp4", [astronaut[:64, :96]] * 3, rotation=rotation)
