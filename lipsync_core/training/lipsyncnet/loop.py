@@ -39,7 +39,7 @@ from .reader import Batch, Reader, joined
 from .settings import Settings
 
 log = logging.getLogger(__name__)
-PIXELS, ENERGY, ALIKE, STEADY, CONTRAST = 2.0, 10.0, 0.3, 10.0, 0.25
+PIXELS, ENERGY, ALIKE, STEADY, CONTRAST = 2.0, 10.0, 0.3, 10.0, 0.4
 """Weights of pixels, of the amount of fine detail, of how alike pictures look, of how steady what is drawn is, and of the contrast of open
 mouths; what the discriminator says has `Settings.judged`."""
 KEEP = 2

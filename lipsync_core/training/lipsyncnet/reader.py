@@ -1,4 +1,4 @@
-"""Batches of packed pairs, each a little different from the last: mirrored, lighter, another colour, softer."""
+"""Batches of packed pairs, each a little different from the last: mirrored, lighter, of more contrast, another colour, softer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from .pack import Packed
 
 OPEN = 3.0
 """Pixels that lips must be apart for their inside to be measured."""
+DARKER = 1.7
+"""Largest exponent of a picture's light, and one over the least: mouths whose holes are blacker, and greyer, than those of a few clips."""
 SOFT, SOFTEST = 0.3, 0.45
 """Share of batches that are as if from a smaller face, and how much smaller at most."""
 
@@ -68,7 +70,9 @@ class Reader:
         maps, other_maps = self._maps[index].float(), self._opened_maps[others].float()
         if rng is not None:
             gain = rng.uniform(0.7, 1.25, (count, 1, 1, 1, 1)) * rng.uniform(0.92, 1.08, (count, 1, 3, 1, 1))
-            x = ((x + 1) * torch.from_numpy(gain[part]).to(x) - 1).clamp(-1, 1)
+            power = DARKER ** rng.uniform(-1, 1, (count, 1, 1, 1, 1))
+            light = ((x + 1) / 2).clamp(0, 1) ** torch.from_numpy(power[part]).to(x)
+            x = (2 * light * torch.from_numpy(gain[part]).to(x) - 1).clamp(-1, 1)
             flip = torch.from_numpy((rng.random(count) < 0.5)[part]).to(x.device)
             x, maps, other_maps = (torch.where(flip.view(-1, *[1] * (t.dim() - 1)), t.flip(-1), t) for t in (x, maps, other_maps))
             if rng.random() < SOFT:
