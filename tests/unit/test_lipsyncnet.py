@@ -20,6 +20,7 @@ from lipsync_core.generators import create_generator
 from lipsync_core.generators.lipsyncnet import PRESETS, LipSyncNet, LipSyncNetConfig, build, checkpoint, drawn, preset
 from lipsync_core.generators.lipsyncnet.canvas import ABOVE, MAPS, SIDE, SPAN, in_picture, laid_back, lip_maps, placed
 from lipsync_core.generators.lipsyncnet.generator import LipSyncNetGenerator
+from lipsync_core.generators.lipsyncnet.network import apart
 from lipsync_core.generators.morph import MorphGenerator
 from lipsync_core.inference import WEIGHTS
 from lipsync_core.types import Drive, FaceTrack, GeneratorItem, Hooks, Person, Speech
@@ -72,6 +73,21 @@ def test_a_network_that_learned_nothing_changes_nothing() -> None:
     torch.manual_seed(0)
     arguments = inputs(2)
     assert torch.equal(drawn(build(SMALL), *arguments), arguments[0])
+
+
+def test_open_mouths_can_have_more_contrast(network: LipSyncNet) -> None:
+    """Dark and light go apart about the mouth's mean; lips, skin and slits stay."""
+    warped, maps = torch.zeros(2, 3, 64, 64), torch.zeros(2, MAPS, 64, 64)
+    warped[:, :, 24:32], warped[:, :, 32:40] = 0.4, -0.4
+    maps[0, 0, 24:40, 16:48] = 1
+    plain, more = (apart(warped, torch.zeros_like(warped), maps, gain) for gain in (1.0, 1.1))
+    assert not plain.any() and not more[1].any() and not more[0, :, :16].any()
+    assert float(more[0, 0, 28, 32]) == pytest.approx(0.04, abs=2e-3) and float(more[0, 0, 36, 32]) == pytest.approx(-0.04, abs=2e-3)
+    arguments, other = inputs(1), build(preset("tiny", size=64, contrast=1.5)).eval()
+    other.load_state_dict(network.state_dict())
+    assert not torch.equal(drawn(other, *arguments), drawn(network, *arguments))
+    assert torch.equal(drawn(other.train(), *arguments), drawn(network.train(), *arguments))
+    network.eval()
 
 
 def test_everything_that_it_is_given_counts(network: LipSyncNet) -> None:
@@ -159,7 +175,7 @@ def test_the_one_that_ships_draws_a_little_over_morph(someone: tuple, babble: np
     """Over lips and what is between them, by some levels; nothing outside the region; it has a card."""
     person, items = someone
     generator = create_generator("lipsyncnet")
-    assert generator.config == PRESETS["tiny"] and (WEIGHTS / "lipsyncnet.md").exists()
+    assert generator.config == preset("tiny", contrast=1.08) and (WEIGHTS / "lipsyncnet.md").exists()
     state = generator.start(person, generator.hear(Speech(babble)), Drive())
     made, moved = generator.generate(items, state), MorphGenerator().generate(items, state.moved)
     for a, b, item in zip(made, moved, items):
@@ -202,6 +218,9 @@ def test_wrong_configs_are_refused() -> None:
         preset("tiny", size=100)
     with pytest.raises(CheckpointError, match="presets"):
         preset("tiny", channels=(32,))
+    with pytest.raises(CheckpointError, match="contrast"):
+        preset("tiny", contrast=3.0)
+    assert LipSyncNetConfig.from_metadata({k: v for k, v in SMALL.as_metadata().items() if k != "contrast"}) == SMALL   # an older file
     with pytest.raises(CheckpointError, match="tiny, small, base, large"):
         preset("huge")
     with pytest.raises(CheckpointError, match="export it again"):

@@ -176,15 +176,16 @@ def test_it_learns_and_is_measured(packed: Path, tmp_path: Path, capsys: pytest.
     assert [began[name] for name in errors] == [1.0, 1.0, 1.0] and began["held_contrast"] == pytest.approx(2, abs=0.05)
     trainer.fit()
     ended = trainer.watch()
-    assert all(ended[name] < 0.97 for name in errors) and ended["held_contrast"] < began["held_contrast"]
+    assert all(ended[name] < 0.9 for name in errors[:2]) and ended["held_contrast"] < began["held_contrast"]
     network = create_generator(tmp_path / "lipsyncnet.safetensors").network
     found = evaluate(packed, network, tmp_path / "sheet.png")
     assert set(found) == {"warp", "network"} and np.isfinite(found["network"]["lips"]) and found["network"]["wobble"] >= 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000 and list(tmp_path.glob("seen-*.jpg")) and (tmp_path / "best.safetensors").exists()
     assert main(["evaluate", str(packed), str(tmp_path / "lipsyncnet.safetensors"), "--soft", "0"]) == 0
     assert "sharp_inside" in capsys.readouterr().out
-    assert main(["export", str(tmp_path / "best.safetensors"), "-o", str(tmp_path / "mine.safetensors"), "--card", "licence=CC0-1.0"]) == 0
-    assert create_generator(tmp_path / "mine.safetensors").network.config == preset("tiny", size=64)
+    assert main(["export", str(tmp_path / "best.safetensors"), "-o", str(tmp_path / "mine.safetensors"), "--card", "licence=CC0-1.0",
+                 "--contrast", "1.1"]) == 0
+    assert create_generator(tmp_path / "mine.safetensors").network.config == preset("tiny", size=64, contrast=1.1)
     assert main(["export", str(tmp_path / "best.safetensors"), "-o", "x", "--card", "lisence=CC0-1.0"]) == 1
     assert "'lisence' is nothing that a card tells" in capsys.readouterr().err
 

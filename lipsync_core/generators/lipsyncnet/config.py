@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import CheckpointError
 
-TUPLES, FLOATS = ("channels",), ("soft",)
+TUPLES, FLOATS = ("channels",), ("soft", "contrast")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,16 @@ class LipSyncNetConfig:
     soft: float = 0.0
     """Gaussian sigma, pixels, through which what is drawn goes in use (not in training), so that the finest detail stays the warp's own; 0:
     it draws that too."""
+    contrast: float = 1.0
+    """In use (not in training) what lies in open mouths is so many times as far from its mean: where a network doubts it greys. What
+    `training.lipsyncnet evaluate` finds missing is set by `export`."""
 
     def __post_init__(self) -> None:
         levels = len(self.channels)
-        if levels < 2 or any(c < 8 or c % 8 for c in self.channels) or not 1 <= self.depth <= 16 or not 0 <= self.soft <= 8:
-            raise CheckpointError(f"A LipSyncNet of channels {self.channels}, depth {self.depth} and soft {self.soft} can't be built: "
-                                  f"use one of the presets {', '.join(PRESETS)}.")
+        if levels < 2 or any(c < 8 or c % 8 for c in self.channels) or not 1 <= self.depth <= 16 or not 0 <= self.soft <= 8 \
+                or not 0.5 <= self.contrast <= 2:
+            raise CheckpointError(f"A LipSyncNet of channels {self.channels}, depth {self.depth}, soft {self.soft} and contrast "
+                                  f"{self.contrast} can't be built: use one of the presets {', '.join(PRESETS)}.")
         if not 32 <= self.size <= 1024 or self.size % 2**levels or not 1 <= self.references <= 5:
             raise CheckpointError(f"A LipSyncNet of {self.size} px with {levels} resolutions and {self.references} references can't be "
                                   f"built: use one of the presets {', '.join(PRESETS)}.")
@@ -58,6 +62,8 @@ class LipSyncNetConfig:
         values: dict[str, Any] = {}
         try:
             for f in dataclasses.fields(cls):
+                if f.name not in metadata and f.name == "contrast":   # a file from before there was one
+                    continue
                 text = metadata[f.name]
                 values[f.name] = (tuple(int(part) for part in text.split(",")) if f.name in TUPLES
                                   else float(text) if f.name in FLOATS else int(text))
@@ -68,7 +74,7 @@ class LipSyncNetConfig:
 
 PRESETS: dict[str, LipSyncNetConfig] = {}
 PRESETS |= {
-    "tiny": LipSyncNetConfig(soft=0.8),
+    "tiny": LipSyncNetConfig(soft=1.0),
     "small": LipSyncNetConfig(channels=(64, 128, 192)),
     "base": LipSyncNetConfig(size=256, channels=(96, 192, 384, 512), depth=2),
     "large": LipSyncNetConfig(size=256, channels=(160, 320, 640, 984), depth=3, references=3),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .canvas import SIDE
 from .config import LipSyncNetConfig
 from .layers import PATCH, Attend, Encoder, steps
 
@@ -15,6 +16,8 @@ START = -2.0
 """The mask's bias at the beginning: a network that has learned nothing changes little."""
 NEAR = 0.1
 """Share of the side around the lips that is drawn, too: the folds and the shade of lips. Farther off skin is the warp's."""
+RIM, SLIT = 1.5, 40.0
+"""Pixels of a picture of 128 over which an open mouth's contrast fades at its rims, and the area up to which it is a slit without any."""
 REACH = 0.25
 """How far from a picture's place its detail is fetched in a reference, share of the side."""
 
@@ -57,8 +60,8 @@ class LipSyncNet(nn.Module):
         x = self.last(torch.cat([kept.pop(), fetched, F.interpolate(x, scale_factor=2, mode="nearest")], 1))
         x = F.pixel_shuffle(self.end(F.silu(x)), PATCH)
         added = x[:, :3] * torch.sigmoid(x[:, 3:]) * near_lips(maps)
-        # Taught through the filter, a network learns to undo it.
-        return added if self.training else softened(added, self.config.soft)
+        # Taught through these, a network learns to undo them.
+        return added if self.training else apart(warped, softened(added, self.config.soft), maps, self.config.contrast)
 
     def _fetch(self, x: Tensor, read: list[Tensor]) -> Tensor:
         """The references' finest features, (B, C, S/2, S/2), each from where its flow says."""
@@ -94,6 +97,19 @@ def softened(x: Tensor, sigma: float) -> Tensor:
     across = kernel.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
     x = F.conv2d(F.pad(x, (reach, reach, reach, reach), mode="replicate"), across, groups=channels)
     return F.conv2d(x, across.transpose(2, 3), groups=channels)
+
+
+def apart(warped: Tensor, added: Tensor, maps: Tensor, gain: float) -> Tensor:
+    """`added` to `warped` (B, 3, S, S) such that in open mouths (`maps`) all is `gain` times as far from the mouth's mean: where a network
+    doubts, its error is least with teeth and holes a little grey."""
+    if gain == 1:
+        return added
+    inside, scale = maps[:, :1], maps.shape[-1] / SIDE
+    area = inside.sum((2, 3), keepdim=True)
+    made = warped + added
+    mean = (made * inside).sum((2, 3), keepdim=True) / area.clamp_min(1)
+    part = softened(inside, RIM * scale) * (area / (SLIT * scale**2)).clamp_max(1)
+    return added + (gain - 1) * part * (made - mean)
 
 
 def drawn(network: LipSyncNet, warped: Tensor, maps: Tensor, references: Tensor, reference_maps: Tensor) -> Tensor:

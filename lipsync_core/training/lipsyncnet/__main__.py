@@ -51,12 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--split", choices=("held_out", "repaired"), default="held_out",
                           help="repaired: frames warped to other lips and back, which differ from the truth by what a warp does alone")
     evaluate.add_argument("--sheet", type=Path, metavar="PNG", help="warp, network and truth side by side")
-    evaluate.add_argument("--soft", type=float, metavar="PIXELS", help="another Gaussian than the weights ask for; 0: all that they draw")
+    _add_use(evaluate)
     evaluate.set_defaults(run=_evaluate)
     export = commands.add_parser("export", help="weights in half precision, with the words of their card")
     export.add_argument("weights", type=Path)
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     export.add_argument("--card", action="append", default=[], metavar="KEY=TEXT", help=f"KEY is one of {', '.join(CARD)}")
+    _add_use(export)
     export.set_defaults(run=_export)
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -66,6 +67,16 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
+
+
+def _add_use(parser: argparse.ArgumentParser) -> None:
+    """How weights are used, which training does not decide."""
+    parser.add_argument("--soft", type=float, metavar="PIXELS", help="another Gaussian than the weights ask for; 0: all that they draw")
+    parser.add_argument("--contrast", type=float, metavar="TIMES", help="another contrast of open mouths; 1: as drawn")
+
+
+def _changes(chosen: argparse.Namespace) -> dict[str, float]:
+    return {name: value for name in ("soft", "contrast") if (value := getattr(chosen, name)) is not None}
 
 
 def _pack(chosen: argparse.Namespace) -> None:
@@ -89,8 +100,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     from .evaluate import evaluate
 
     network = checkpoint.load(chosen.weights)
-    if chosen.soft is not None:
-        network.config = dataclasses.replace(network.config, soft=chosen.soft)
+    network.config = dataclasses.replace(network.config, **_changes(chosen))
     found = evaluate(chosen.pack, network, chosen.sheet, chosen.split)
     for key in found["warp"]:
         values = {name: found[name][key] for name in found}
@@ -103,7 +113,7 @@ def _export(chosen: argparse.Namespace) -> None:
     card = dict(word.partition("=")[::2] for word in chosen.card)
     if unknown := sorted(set(card) - set(CARD)):
         raise LipSyncError(f"{unknown[0]!r} is nothing that a card tells: use {', '.join(CARD)}.")
-    export(chosen.weights, chosen.output, card)
+    export(chosen.weights, chosen.output, card, **_changes(chosen))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from ...generators.lipsyncnet import checkpoint
@@ -10,6 +11,9 @@ CARD = ("data", "licence", "recipe", "figures", "limits")
 """What people should know of weights."""
 
 
-def export(weights: Path, file: Path, card: dict[str, str]) -> None:
-    """`weights` of a run (`best.safetensors`, `lipsyncnet.safetensors`) -> float16 `file`. Raises `CheckpointError`."""
-    checkpoint.save(checkpoint.load(weights), file, card, half=True)
+def export(weights: Path, file: Path, card: dict[str, str], **use: float) -> None:
+    """`weights` of a run (`best.safetensors`, `lipsyncnet.safetensors`) -> float16 `file`; `use`: another `soft` or `contrast` of its
+    config. Raises `CheckpointError`."""
+    network = checkpoint.load(weights)
+    network.config = dataclasses.replace(network.config, **use)
+    checkpoint.save(network, file, card, half=True)
