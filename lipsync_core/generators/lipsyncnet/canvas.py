@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -17,6 +19,9 @@ FAR = 16
 """Pixels from the rims at which the last two end."""
 RIM = 10
 """Pixels over which what is drawn fades at the picture's sides."""
+EDGE = 0.7
+"""Sigma, in a frame's pixels, of the Gaussian that what is drawn for a face smaller than the picture goes through: without, teeth were
+speckles. Edges in clips have 1.2 to 1.9 (morph/softness.py)."""
 
 
 def matrix_to_window(a: complex, b: complex, centre: complex, side: int = SIDE) -> np.ndarray:
@@ -44,6 +49,9 @@ def laid_back(picture: np.ndarray, a: complex, b: complex, centre: complex, size
     ramp = np.clip((np.arange(side) + 0.5) / (RIM * side / SIDE), 0, 1)
     ramp = np.minimum(ramp, ramp[::-1])
     ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    step = abs(a) * SPAN / side
+    if step < 0.99:
+        picture = cv2.GaussianBlur(picture, (0, 0), EDGE * math.sqrt(1 / step**2 - 1))
     return cv2.warpAffine(picture * (ramp[:, None] * ramp)[..., None], matrix_to_window(a, b, centre, side), size, flags=cv2.INTER_CUBIC)
 
 
