@@ -93,7 +93,8 @@ def moved(pictures: np.ndarray, shift: float) -> np.ndarray:
 
 def evaluate(pack: Path, network: LipSyncNet, sheet: Path | None = None, split: str = "held_out") -> dict[str, dict[str, float]]:
     """{'warp': ..., 'network': ...}, `measures` of both and `wobble`, by how many levels the mouth changes where its picture is moved by
-    half a pixel and back; `sheet`: a PNG of warp, network and truth, side by side. Raises `LipSyncError` where `pack` holds no pairs."""
+    half a pixel and back (the more detail, the more; `wobble_truth`: the truth itself); `sheet`: a PNG of warp, network and truth, side by
+    side. Raises `LipSyncError` where `pack` holds no pairs."""
     packed = unpack(pack, split)
     size = network.config.size
     maps = lip_maps(packed.lips, size)
@@ -101,11 +102,13 @@ def evaluate(pack: Path, network: LipSyncNet, sheet: Path | None = None, split: 
                      else pictures for pictures in (packed.warped, packed.truth))
     made, again = draw(network, packed), draw(network, packed, SHIFT)
     # What resampling and eight bits alone change: the network is shown rounded pixels, too.
-    still = moved(moved(warped, SHIFT).astype(np.float32), -SHIFT)
+    still, true_still = (moved(moved(pictures, SHIFT).astype(np.float32), -SHIFT) for pictures in (warped, truth))
     lips = maps[:, 1] > 0.5
     found = {"warp": measures(warped, truth, maps), "network": measures(made, truth, maps)}
     found["warp"]["wobble"] = _mean(np.abs(still - warped).mean(-1), lips)
     found["network"]["wobble"] = _mean(np.abs(again - made).mean(-1), lips)
+    for part in found.values():
+        part["wobble_truth"] = _mean(np.abs(true_still - truth).mean(-1), lips)
     if sheet is not None:
         rng = np.random.default_rng(3)
         opened = np.flatnonzero((maps[:, 0] > 0.5).sum(1).max(1) > OPEN * size / SIDE)
