@@ -50,21 +50,21 @@ def test_a_window_counts_from_its_own_first_frame(tmp_path: Path, pictures: list
                                                ("flv", "libx264"), ("wmv", "wmv2"), ("h264", "libx264")])
 def test_a_window_begins_where_it_should_in_every_container(tmp_path: Path, ending: str, codec: str) -> None:
     """Formats without an index end a seek at the next key frame, in others timestamps behind it are guesses."""
-    numbered = [np.repeat(np.repeat(255 * (n >> np.arange(6) & 1), 8)[None, :, None], 32, 0).repeat(3, 2).astype(np.uint8)
-                for n in range(50)]
-    clip = write_clip(tmp_path / f"clip.{ending}", numbered, codec=codec, options={"g": "20", "bf": "2" if codec != "wmv2" else "0"})
+    numbered = [np.repeat(np.repeat(255 * (n >> np.arange(7) & 1), 8)[None, :, None], 32, 0).repeat(3, 2).astype(np.uint8)
+                for n in range(100)]
+    clip = write_clip(tmp_path / f"clip.{ending}", numbered, codec=codec, options={"g": "48", "bf": "2" if codec != "wmv2" else "0"})
 
     def read(**window: float) -> list[tuple[Fraction, int]]:
         source, found = VideoSource(clip, **window), []
         for item in source.frames():
-            bits = item.frame.to_ndarray(format="gray")[16, 4:48:8] > 127
-            found.append((source.origin * source.info.time_base + item.time, int((bits << np.arange(6)).sum())))
+            bits = item.frame.to_ndarray(format="gray")[16, 4:56:8] > 127
+            found.append((source.origin * source.info.time_base + item.time, int((bits << np.arange(7)).sum())))
         return found
 
     whole = read()
-    assert [number for _, number in whole] == list(range(50))
+    assert [number for _, number in whole] == list(range(100))
     begin = whole[0][0] if ending in ("mpg", "vob", "ts", "wmv", "flv", "h264") else 0     # a file's own clock begins where it likes
-    for start in (0.04, 0.5, 1.0, 1.62, 1.9):
+    for start in (0.04, 0.5, 1.5, 3.0, 3.9):
         assert read(start=start) == [(time, number) for time, number in whole if time - begin >= Fraction(str(start))], start
 
 
