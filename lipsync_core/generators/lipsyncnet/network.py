@@ -17,7 +17,7 @@ START = -2.0
 NEAR = 0.1
 """Share of the side around the lips that is drawn, too: the folds and the shade of lips. Farther off skin is the warp's."""
 RIM, SLIT = 1.5, 40.0
-"""Pixels of a picture of 128 over which an open mouth's contrast fades at its rims, and the area up to which it is a slit without any."""
+"""Pixels of a picture of 128 over which an open mouth's contrast fades at its rims, and the area below which a slit gets less."""
 REACH = 0.25
 """How far from a picture's place its detail is fetched in a reference, share of the side."""
 
