@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..array_pixels import each_channel
 from ..errors import LipSyncError
 from ..types import FaceCrop, GeneratedFace
 from .masks import FEATHER, lower_face_mask
@@ -47,4 +48,4 @@ def difference(crop: FaceCrop, face: GeneratedFace, region: np.ndarray, colour_m
     old = np.asarray(crop.pixels, np.float32)
     mask = face.mask * region
     new = match_colour(face.pixels, old, mask) if colour_match else face.pixels
-    return (new - old) * mask[..., None]
+    return (new - old) * each_channel(mask)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..array_pixels import each_channel
+
 MAX_SHIFT = 24.0
 """Largest colour correction, of 255: a bigger difference at the rim is a picture that does not belong there, not a tint."""
 
@@ -19,7 +21,7 @@ def match_colour(new: np.ndarray, old: np.ndarray, mask: np.ndarray) -> np.ndarr
     rim = ((mask > 0.02) & (mask < 0.6)).astype(np.float32)
     if not rim.any():
         return new
-    difference = cv2.min(cv2.max(cv2.subtract(old, new), (-MAX_SHIFT,) * 4), (MAX_SHIFT,) * 4) * rim[..., None]
+    difference = cv2.min(cv2.max(cv2.subtract(old, new), (-MAX_SHIFT,) * 4), (MAX_SHIFT,) * 4) * each_channel(rim)
     if cv2.norm(difference, cv2.NORM_L1) < 0.02 * difference.size:
         return new
     # A sheet has no detail: a few dozen samples across are enough, whatever the size of the face.
@@ -30,5 +32,5 @@ def match_colour(new: np.ndarray, old: np.ndarray, mask: np.ndarray) -> np.ndarr
     sheet = cv2.resize(difference, size, interpolation=cv2.INTER_AREA)
     sigma = max(size) / 8
     weight = cv2.GaussianBlur(weight, (0, 0), sigma)
-    sheet = cv2.GaussianBlur(sheet, (0, 0), sigma) / np.maximum(weight, 1e-6)[..., None]
+    sheet = cv2.GaussianBlur(sheet, (0, 0), sigma) / each_channel(np.maximum(weight, 1e-6))
     return new + cv2.resize(sheet, (width, height), interpolation=cv2.INTER_LINEAR)

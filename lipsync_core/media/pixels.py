@@ -150,34 +150,40 @@ class FrameView:
             weights = np.array([0.299, 0.587, 0.114], np.float32) * np.float32(scale)
             self._change(0, (y0, y1, x0, x1), difference @ weights)
             return
-        yuv = cv2.transform(np.ascontiguousarray(difference), inverse)
-        self._change(0, (y0, y1, x0, x1), yuv[..., 0])
-        sx, sy = self.layout.sx, self.layout.sy
-        top, left = y0 % sy, x0 % sx
-        chroma = yuv[..., 1:]
-        if sx > 1 or sy > 1:
-            bottom, right = -y1 % sy, -x1 % sx
-            if top or left or bottom or right:
-                chroma = np.pad(chroma, ((top, bottom), (left, right), (0, 0)))
-            height, width = chroma.shape[0] // sy, chroma.shape[1] // sx
-            if sx == 2:
-                # A left-aligned chroma sample stands for the pixels about its own column: weights 1 2 1.
-                rows = sum(chroma[i::sy] for i in range(sy)) * np.float32(1 / sy)
-                chroma = np.float32(0.5) * rows[:, ::2] + np.float32(0.25) * rows[:, 1::2]
-                chroma[:, 1:] += np.float32(0.25) * rows[:, 1:-1:2]
-            else:
-                chroma = chroma.reshape(height, sy, width, sx, 2).mean((1, 3))
-        cy0, cx0 = y0 // sy, x0 // sx
-        for i in (1, 2):
-            self._change(i, (cy0, cy0 + chroma.shape[0], cx0, cx0 + chroma.shape[1]), chroma[..., i - 1])
+        luma, *chroma = cv2.split(cv2.transform(np.ascontiguousarray(difference), inverse))
+        self._change(0, (y0, y1, x0, x1), luma)
+        cy0, cx0 = y0 // self.layout.sy, x0 // self.layout.sx
+        for i, plane in enumerate(chroma, 1):
+            part = self._subsampled(plane, (x0, y0, x1, y1))
+            self._change(i, (cy0, cy0 + part.shape[0], cx0, cx0 + part.shape[1]), part)
 
     # -- helpers ---------------------------------------------------------------------------------------------------------
+
+    def _subsampled(self, plane: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+        """`plane`, float32 (h, w) for the pixels of `box` (stored), on the grid of the chroma samples."""
+        sx, sy = self.layout.sx, self.layout.sy
+        if sx == sy == 1:
+            return plane
+        x0, y0, x1, y1 = box
+        around = ((y0 % sy, -y1 % sy), (x0 % sx, -x1 % sx))
+        if any(map(any, around)):
+            plane = np.pad(plane, around)
+        if sx != 2:
+            return plane.reshape(plane.shape[0] // sy, sy, plane.shape[1] // sx, sx).mean((1, 3))
+        # A left-aligned chroma sample stands for the pixels about its own column: weights 1 2 1.
+        rows = plane if sy == 1 else sum(plane[i::sy] for i in range(sy)) * np.float32(1 / sy)
+        part = np.float32(0.5) * rows[:, ::2] + np.float32(0.25) * rows[:, 1::2]
+        part[:, 1:] += np.float32(0.25) * rows[:, 1:-1:2]
+        return part
 
     def _change(self, index: int, where: tuple[int, int, int, int], difference: np.ndarray) -> None:
         y0, y1, x0, x1 = where
         target = self.samples(index)[y0:y1, x0:x1]
-        step = np.rint(difference[:target.shape[0], :target.shape[1]]).astype(np.int32)
-        shift = self.layout.shift
+        step = np.rint(difference[:target.shape[0], :target.shape[1]])
+        if target.dtype == np.uint8:                                   # OpenCV's sums saturate
+            np.copyto(target, cv2.add(np.ascontiguousarray(target), step.astype(np.int16), dtype=cv2.CV_8U))
+            return
+        step, shift = step.astype(np.int32), self.layout.shift
         value = (target.astype(np.int32) >> shift) + step
         changed = (np.clip(value, 0, self.layout.peak) << shift).astype(target.dtype)
         np.copyto(target, changed, where=step != 0)

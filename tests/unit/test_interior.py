@@ -137,8 +137,8 @@ def test_a_persons_own_picture_is_painted_over_either_interior_alike(base: np.nd
     target = opening_of(shape_lips(base, 0.1, 0, 0))
     x = np.linspace(target.centre - 0.08, target.centre + 0.08, 40)
     y = np.linspace(target.top.min() + 0.01, target.top.min() + 0.04, 12)
-    points = x + 1j * y[:, None]
-    pictures = [paint(points, target, [(reference, 1.0)], LIGHT, seam_of(base), learn=learn) for learn in (True, False)]
+    points = [one.astype(np.float32) for one in np.meshgrid(x, y)]
+    pictures = [paint(*points, target, [(reference, 1.0)], LIGHT, seam_of(base), learn=learn) for learn in (True, False)]
     assert np.abs(pictures[0] - pictures[1]).max() < 1.0
 
 

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...array_pixels import each_channel
 from ...types import SPEECH_RATE, Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Listener, Person, Speech
 from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep, visible
 from .live_ear import LiveEar
 from .softness import softness_of
-from .warp import above_lips, solve
+from .warp import above_lips, held, solve
 
 CURVE_RATE = 100.0
 """Mouth shapes a second; frames read between them, so that any frame rate, constant or not, is exact to a few ms."""
 
+LINE = 0.016
+"""Half the width of the shadow between lips that meet, canonical; it is a Gaussian's, and ends at three times that."""
 ROUND_SHADE = np.array([0.62, 0.76, 0.78], np.float32)
 """Share of the light (RGB) that rounded lips keep from the mouth's inside: u and w show a dark hole, and what light comes in is red."""
 
@@ -125,71 +128,67 @@ def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region:
     """The crop (h, w, 3) float32 with lips and jaw moved from `frame`'s source to its target points, inside `region`."""
     height, width = source.shape[:2]
     size = (width, height)
-    fields = solve(frame, np.asarray(landmarks, np.float64), size)
-    # Nothing moves at the region's rim, so that what is pasted there is what was there.
-    window = smoothstep(region, 0.0, 0.85)
+    fields = held(solve(frame, np.asarray(landmarks, np.float64), size), region)
 
     def sample(field: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
         x0, y0, x1, y1 = box
-        where = fields.moves(field, size, box) * window[y0:y1, x0:x1, None]
+        where = fields.moves(field, size, box)
         where[..., 0] += np.arange(x0, x1, dtype=np.float32)
         where[..., 1] += np.arange(y0, y1, dtype=np.float32)[:, None]
         return cv2.remap(source, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
+    whole, moving = np.clip(source, 0, 255), fields.moving(fields.blended, size)
     box = _mouth_box(frame, size)
-    if box is None:
-        return np.clip(sample(fields.blended, (0, 0, width, height)), 0, 255)
-    x0, y0, x1, y1 = box
-    points = np.arange(x0, x1)[None, :] + 1j * np.arange(y0, y1)[:, None]
-    above = above_lips(frame, points).astype(np.float32)[..., None]
-    part = _open(_two_sheets(above, lambda rows: sample(fields.upper, (x0, y0 + rows[0], x1, y0 + rows[1])),
-                             lambda rows: sample(fields.lower, (x0, y0 + rows[0], x1, y0 + rows[1]))),
-                 points, source, frame, mouth, row, reference)
-    # The box's own rim melts into the whole, which is needed only around what the box covers.
-    border = max(2, round(0.05 * frame.scale))
-    whole = np.zeros_like(source)
-    inner = (min(x0 + border, x1), min(y0 + border, y1), max(x1 - border, x0), max(y1 - border, y0))
-    for strip in _around(inner, size):
+    hole = (0, 0, 0, 0)
+    if box is not None:
+        x0, y0, x1, y1 = box
+        x, y = frame.canonical_pixels(box)
+        part = _two_sheets(above_lips(frame, x, y), lambda rows: sample(fields.upper, (x0, y0 + rows[0], x1, y0 + rows[1])),
+                           lambda rows: sample(fields.lower, (x0, y0 + rows[0], x1, y0 + rows[1])))
+        part = _open(part, x, y, source, frame, mouth, row, reference)
+        # The box's own rim melts into the whole, which is needed only around what the box covers.
+        border = max(2, round(0.05 * frame.scale))
+        hole = (min(x0 + border, x1), min(y0 + border, y1), max(x1 - border, x0), max(y1 - border, y0))
+    for strip in _around(hole, moving):
         whole[strip[1]:strip[3], strip[0]:strip[2]] = sample(fields.blended, strip)
-    fade = _box_fade(part.shape[:2], border)[..., None]
-    whole[y0:y1, x0:x1] += fade * (part - whole[y0:y1, x0:x1])
+    if box is not None:
+        beside = whole[y0:y1, x0:x1]
+        beside += each_channel(_box_fade(part.shape[:2], border)) * (part - beside)
     return np.clip(whole, 0, 255, out=whole)
 
 
 def _two_sheets(above: np.ndarray, upper: Sheet, lower: Sheet) -> np.ndarray:
-    """The upper sheet where `above` (h, w, 1) is 1, the lower one where it is 0; each is asked for the rows that show some of it."""
+    """The upper sheet where `above` (h, w) is 1, the lower one where it is 0; each is asked for the rows that show some of it."""
     height = len(above)
-    down = int(np.flatnonzero((above > 0).any((1, 2)))[-1]) + 1 if above.any() else 0
-    up = int(np.flatnonzero((above < 1).any((1, 2)))[0]) if (above < 1).any() else height
+    down = int(np.flatnonzero((above > 0).any(1))[-1]) + 1 if above.any() else 0
+    up = int(np.flatnonzero((above < 1).any(1))[0]) if (above < 1).any() else height
     top = upper((0, down)) if down else np.empty((0, *above.shape[1:2], 3), np.float32)
     bottom = lower((up, height)) if up < height else np.empty((0, *above.shape[1:2], 3), np.float32)
-    both = above[up:down]
-    return np.concatenate([top[:up], both * top[up:] + (1 - both) * bottom[:down - up], bottom[down - up:]])
+    below = bottom[:down - up]
+    mixed = below + each_channel(above[up:down]) * (top[up:] - below) if up < down else below
+    return np.concatenate([top[:up], mixed, bottom[down - up:]])
 
 
-def _around(hole: tuple[int, int, int, int], size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Boxes (x0, y0, x1, y1) that cover a picture of `size` (w, h) but for `hole`, which may be empty."""
-    (x0, y0, x1, y1), (width, height) = hole, size
-    if x1 <= x0 or y1 <= y0:
-        return [(0, 0, width, height)]
-    strips = [(0, 0, width, y0), (0, y1, width, height), (0, y0, x0, y1), (x1, y0, width, y1)]
+def _around(hole: tuple[int, int, int, int], box: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+    """Boxes (x0, y0, x1, y1) that cover `box` but for `hole`; both may be empty."""
+    left, top, right, bottom = box
+    x0, x1 = (min(max(v, left), right) for v in (hole[0], hole[2]))
+    y0, y1 = (min(max(v, top), bottom) for v in (hole[1], hole[3]))
+    strips = [box] if x1 <= x0 or y1 <= y0 else [(left, top, right, y0), (left, y1, right, bottom), (left, y0, x0, y1), (x1, y0, right, y1)]
     return [strip for strip in strips if strip[0] < strip[2] and strip[1] < strip[3]]
 
 
-def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: FrameMouth, mouth: PersonMouth, row: int,
+def _open(part: np.ndarray, x: np.ndarray, y: np.ndarray, source: np.ndarray, frame: FrameMouth, mouth: PersonMouth, row: int,
           reference: Reference | None) -> np.ndarray:
-    """Paint the inner mouth where the lips are apart."""
+    """Paint the inner mouth where the lips are apart into `part` (h, w, 3), whose pixels have the canonical coordinates x, y (h, w)."""
     target = visible(opening_of(frame.to_canonical(frame.target_lips)), frame.rounded)
-    canonical = frame.to_canonical(points)
-    x, y = canonical.real, canonical.imag
-    part = _lip_line(part, x, y, target, frame, lip_colour(source, frame.source_lips))
+    top, bottom = target.edges(x)
+    _lip_line(part, x, y, (top, bottom), target, frame, lip_colour(source, frame.source_lips))
     if target.gap * frame.scale < 0.7:
         return part
     # The rim of what is drawn is as soft as the picture's own edges, whatever its resolution.
     softness = softness_of(source[_around_mouth(frame, source.shape)])
     soft = 0.5 / frame.scale
-    top = np.interp(x, target.x, target.top)
-    bottom = np.interp(x, target.x, target.bottom)
     inside = np.clip((y - top) / (2 * soft) + 0.5, 0, 1) * np.clip((bottom - y) / (2 * soft) + 0.5, 0, 1)
     inside *= smoothstep((bottom - top) * frame.scale, 0.4, 1.8)
     inside *= (x > target.x[0]) & (x < target.x[-1])
@@ -213,23 +212,28 @@ def _open(part: np.ndarray, points: np.ndarray, source: np.ndarray, frame: Frame
         mine = make_reference(source, frame.a, frame.b, frame.to_canonical(frame.source_lips))
         references.append((mine, own * mine.shown))
     base = mouth.base[row]
-    inner = paint(canonical[seen], target, references, colours, float((base[14].imag + base[18].imag) / 2), softness=softness)
+    inner = paint(x[seen], y[seen], target, references, colours, float((base[14].imag + base[18].imag) / 2), softness=softness)
     # Lips that are pushed forward put teeth and all in their shadow, until the hole is wide.
     inner *= 1 - ROUND_SHADE * frame.rounded * (1 - float(smoothstep(target.gap, 0.05, 0.11)))
-    part[seen] += inside[seen][..., None].astype(np.float32) * (inner - part[seen])
+    part[seen] += each_channel(inside[seen].astype(np.float32)) * (inner - part[seen])
     return part
 
 
-def _lip_line(part: np.ndarray, x: np.ndarray, y: np.ndarray, target: Opening, frame: FrameMouth,
-              colour: np.ndarray) -> np.ndarray:
-    """Where an open mouth was closed, the soft shadow between lips, which also covers what stuck to their rims."""
-    line = (np.interp(x, target.x, target.top) + np.interp(x, target.x, target.bottom)) / 2
-    gap = np.interp(x, target.x, target.bottom - target.top)
-    u = np.clip((x - target.centre) / target.half_width, -1.2, 1.2)
-    width = 0.016 * (1 - 0.5 * u**2)
-    alpha = 0.75 * np.exp(-((y - line) / np.maximum(width, 1e-3)) ** 2) * (1 - smoothstep(np.abs(u), 0.85, 1.05))
-    alpha *= 0.35 + 0.65 * float(smoothstep(frame.source_gap, 0.005, 0.035)) * (1 - smoothstep(gap, 0.0, 0.02))
-    return part + alpha[..., None].astype(np.float32) * (colour * np.float32(0.62) - part)
+def _lip_line(part: np.ndarray, x: np.ndarray, y: np.ndarray, edges: tuple[np.ndarray, np.ndarray], target: Opening, frame: FrameMouth,
+              colour: np.ndarray) -> None:
+    """Where an open mouth was closed, the soft shadow between lips, which also covers what stuck to their rims; `edges` (h, w) are those
+    of `target`."""
+    top, bottom = edges
+    away = y - (top + bottom) / 2
+    rows = np.flatnonzero((np.abs(away) < 3 * LINE).any(1))
+    if not len(rows):
+        return
+    near = np.s_[rows[0]:rows[-1] + 1]
+    u = np.clip((x[near] - target.centre) / target.half_width, -1.2, 1.2)
+    width = LINE * (1 - 0.5 * u**2)
+    alpha = 0.75 * np.exp(-(away[near] / width) ** 2) * (1 - smoothstep(np.abs(u), 0.85, 1.05))
+    alpha *= 0.35 + 0.65 * float(smoothstep(frame.source_gap, 0.005, 0.035)) * (1 - smoothstep((bottom - top)[near], 0.0, 0.02))
+    part[near] += each_channel(alpha.astype(np.float32)) * (colour * np.float32(0.62) - part[near])
 
 
 def _mouth_box(frame: FrameMouth, size: tuple[int, int]) -> tuple[int, int, int, int] | None:

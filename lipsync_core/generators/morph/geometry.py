@@ -198,6 +198,14 @@ class FrameMouth:
     def to_canonical(self, points: np.ndarray) -> np.ndarray:
         return (points - self.b) / self.a
 
+    def canonical_pixels(self, box: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """x and y, float32 (h, w) each, of the pixels of `box` (x0, y0, x1, y1)."""
+        x0, y0, x1, y1 = box
+        across, down = self.to_canonical(np.arange(x0, x1)), np.arange(y0, y1) * 1j / self.a
+        x, y = (np.add.outer(one.astype(np.float32), other.astype(np.float32))
+                for one, other in ((down.real, across.real), (down.imag, across.imag)))
+        return x, y
+
 
 def locate(landmarks: np.ndarray, mouth: PersonMouth) -> tuple[complex, complex, np.ndarray, np.ndarray]:
     """a, b of the frame's similarity, its lips (20,) canonical, and its effective gaps (5,). `landmarks` (68, 2)."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...array_pixels import each_channel
 from .interior_net import Colours, learned, skin_colour
 from .opening import Opening, opening_of, smoothstep, visible
 
@@ -101,11 +102,10 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
     # Wet red flesh, whatever the lips' paint: hue fixed, light from the lips.
     dark = np.array([0.23, 0.10, 0.09], np.float32) * light
     flesh = np.array([0.86, 0.44, 0.41], np.float32) * light
-    depth = smoothstep(below, 0.0, 0.13)[..., None]
-    raised = ((1 - np.clip(np.abs(u), 0, 1) ** 2.2) * smoothstep(gap, 0.06, 0.14))[..., None]
-    picture = dark + (1 - depth) * raised * (flesh - dark) * 0.5
+    raised = (1 - np.clip(np.abs(u), 0, 1) ** 2.2) * smoothstep(gap, 0.06, 0.14)
+    picture = dark + each_channel((1 - smoothstep(below, 0.0, 0.13)) * raised) * ((flesh - dark) * np.float32(0.5))
     # The lower lip turns inwards: its inner side is lit from above and hides the dark.
-    rim = (0.85 * (1 - smoothstep(below, 0.0, 0.055)))[..., None]
+    rim = each_channel(0.85 * (1 - smoothstep(below, 0.0, 0.055)))
     picture = picture + rim * (colour * np.float32(0.74) - picture)
     if teeth is not None:
         enamel = np.array([1.0, 0.92, 0.82], np.float32) * min(1.5 * light, 225.0)
@@ -115,27 +115,25 @@ def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray
         parted = 1 - 0.16 * smoothstep(phase, 0.78, 1.0)
         side = np.clip(1 - 0.85 * np.abs(u) ** 1.8, 0, 1)
         shade = 0.66 + 0.34 * smoothstep(above, 0.0, 0.03)
-        weight = (edge * smoothstep(side, 0.1, 0.55))[..., None]
-        picture = picture + weight * (enamel * (side * shade * parted)[..., None] - picture)
+        weight = each_channel(edge * smoothstep(side, 0.1, 0.55))
+        picture = picture + weight * (enamel * each_channel(side * shade * parted) - picture)
     return picture
 
 
-def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference, float]], colours: Colours,
+def paint(x: np.ndarray, y: np.ndarray, target: Opening, references: list[tuple[Reference, float]], colours: Colours,
           seam_y: float, learn: bool = True, softness: float = 0.0) -> np.ndarray:
-    """The inner mouth for complex canonical `points` (h, w): RGB float32 (h, w, 3).
+    """The inner mouth at canonical points x, y (h, w), float32: RGB float32 (h, w, 3).
 
     `references` with weights 0..1, painted in order over a learned mouth (a drawn one without `learn`); `colours` are
     the frame's own, which set the light; `seam_y` the canonical height of the lip line at rest, where the teeth hang from;
     `softness` the sigma, in points, of the edges of what is learned or drawn (references have their own).
     """
     colour = colours.lips
-    x, y = points.real.astype(np.float32), points.imag.astype(np.float32)
-    top = np.interp(x, target.x, target.top).astype(np.float32)
-    bottom = np.interp(x, target.x, target.bottom).astype(np.float32)
+    top, bottom = target.edges(x)
     above, below, gap = y - top, bottom - y, np.maximum(bottom - top, 1e-4)
     u = (x - target.centre) / target.half_width
     # The lips' shadow, and the darkness of the corners.
-    shade = ((0.72 + 0.28 * smoothstep(above, 0.0, 0.03)) * (1 - 0.45 * np.clip(np.abs(u), 0, 1) ** 4))[..., None]
+    shade = each_channel((0.72 + 0.28 * smoothstep(above, 0.0, 0.03)) * (1 - 0.45 * np.clip(np.abs(u), 0, 1) ** 4))
     have = max((weight for _, weight in references), default=0.0)
     sure = float(smoothstep(target.gap, *LEARNED_FROM)) if learn else 0.0
     picture = np.zeros((*x.shape, 3), np.float32)
@@ -145,7 +143,7 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
     if sure > 0:
         # The wider the mouth, the less light finds its way behind the teeth.
         deep = DEEP * float(smoothstep(target.gap, 0.08, 0.2)) * smoothstep(y - seam_y, 0.02, 0.09) * smoothstep(below, 0.0, 0.07)
-        picture += sure * learned(x, y, target, seam_y, colours) * (1 - deep)[..., None]
+        picture += sure * learned(x, y, target, seam_y, colours) * each_channel(1 - deep)
     if softness > 0:
         picture = cv2.GaussianBlur(picture, (0, 0), softness)
     for reference, weight in references:
@@ -154,8 +152,7 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
         own = reference.opening
         stretch = min(1.0, own.half_width / target.half_width)
         xr = own.centre + (x - target.centre) * stretch * 0.97
-        top_r = np.interp(xr, own.x, own.top).astype(np.float32)
-        bottom_r = np.interp(xr, own.x, own.bottom).astype(np.float32)
+        top_r, bottom_r = own.edges(xr)
         inset = 0.006
         # Skull-fixed, but a reference whose upper lip hangs lower has nothing to show above it. Teeth from lip to lip give a
         # little, so that they don't end in a dark line just above a lip that is a little lower.
@@ -170,13 +167,13 @@ def paint(points: np.ndarray, target: Opening, references: list[tuple[Reference,
         gain = np.clip(colour / np.maximum(reference.brightness, 1), 0.6, 1.6)
         parts = []
         for yr in (y_upper, y_lower):
-            z = reference.a * (xr + 1j * yr) + reference.b
-            parts.append(cv2.remap(reference.pixels, z.real.astype(np.float32), z.imag.astype(np.float32),
+            a, b = reference.a, reference.b
+            parts.append(cv2.remap(reference.pixels, a.real * xr - a.imag * yr + b.real, a.imag * xr + a.real * yr + b.imag,
                                    cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
         total = np.clip(upper_ok + lower_ok, 1e-6, None)
-        mixed = (parts[0] * (upper_ok / total)[..., None] + parts[1] * (lower_ok / total)[..., None]) * gain
+        mixed = (parts[0] * each_channel(upper_ok / total) + parts[1] * each_channel(lower_ok / total)) * gain
         # Towards its corners a reference shows lips that touch: there the picture below is the mouth's inside.
         beside = 1 - smoothstep(np.abs(u), 0.6, 0.95)
-        alpha = (np.clip(upper_ok + lower_ok, 0, 1) * weight * beside)[..., None]
-        picture = picture + alpha * (mixed * shade - picture)
+        alpha = np.clip(upper_ok + lower_ok, 0, 1) * weight * beside
+        picture = picture + each_channel(alpha) * (mixed * shade - picture)
     return np.clip(picture, 0, 255)

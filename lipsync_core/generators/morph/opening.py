@@ -31,7 +31,7 @@ the corners, and painted mouths were diamonds.)"""
 
 @dataclass(frozen=True)
 class Opening:
-    """The gap between the inner lips in canonical coordinates: upper and lower edge as functions of x."""
+    """The gap between the inner lips in canonical coordinates: upper and lower edge at places x, which are evenly spaced."""
 
     x: np.ndarray
     top: np.ndarray
@@ -46,6 +46,15 @@ class Opening:
     @property
     def half_width(self) -> float:
         return max(float(self.x[-1] - self.x[0]) / 2, 1e-3)
+
+    def edges(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Upper and lower edge at x, float32 of any shape; beyond the ends they go on level."""
+        last = len(self.x) - 1
+        at = np.clip((x - np.float32(self.x[0])) * np.float32(last / (self.x[-1] - self.x[0])), 0, last)
+        i = np.minimum(at.astype(np.intp), last - 1)
+        share = at - i.astype(np.float32)
+        top, bottom = (curve.astype(np.float32) for curve in (self.top, self.bottom))
+        return top[i] + share * np.diff(top)[i], bottom[i] + share * np.diff(bottom)[i]
 
     @property
     def gap(self) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .canonical import to_real
 from .geometry import CORNERS, INSET, LOWER, UPPER, FrameMouth
-from .opening import BULGE
+from .opening import BULGE, smoothstep
 
 FIXED = np.array([1, 2, 14, 15, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 40, 41, 42, 45, 46, 47])
 """Landmarks that a mouth never moves: upper jaw line, nose, eyes."""
@@ -21,6 +21,10 @@ largest drop (`MOST_DROP`) must stay below this, or the neck would fold."""
 EDGE = 4.0
 """Over how many times what a chin rises at the picture's lower edge the movement dies out, where the lips leave that room: the last
 rows are stretched by a third at most."""
+
+
+STILL = 0.02
+"""Pixels by which nobody sees that something moved: where contrast is highest, a level or two."""
 
 
 def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -67,6 +71,25 @@ class Fields:
         matrix = np.array([[sx, 0, x0 * sx], [0, sy, y0 * sy]])
         return cv2.warpAffine(field, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                               borderMode=cv2.BORDER_REPLICATE)
+
+    def moving(self, field: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Box (x0, y0, x1, y1) around what `field` moves by `STILL` or more, in a crop of `size` (w, h); it may be empty."""
+        bounds = []
+        for axis, length in ((0, size[0]), (1, size[1])):
+            nodes = np.flatnonzero((np.abs(field) >= STILL).any((axis, 2)))
+            step = (length - 1) / (field.shape[1 - axis] - 1)
+            low, high = (nodes[0] - 1, nodes[-1] + 1) if len(nodes) else (0, 0)
+            bounds.append((max(0, int(low * step)), min(length, int(np.ceil(high * step)) + 1) if len(nodes) else 0))
+        (x0, x1), (y0, y1) = bounds
+        return x0, y0, x1, y1
+
+
+def held(fields: Fields, region: np.ndarray) -> Fields:
+    """`fields` that move nothing at the rim of `region` (h, w), 0..1, so that what is pasted there is what was there."""
+    gh, gw = fields.upper.shape[:2]
+    rows, columns = (np.rint(np.linspace(0, length - 1, count)).astype(int) for length, count in zip(region.shape, (gh, gw)))
+    keep = smoothstep(region[np.ix_(rows, columns)], 0.0, 0.85)[..., None]
+    return Fields(fields.upper * keep, fields.lower * keep, fields.blended * keep)
 
 
 def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -133,19 +156,18 @@ def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fi
         shift = thin_plate((to_real(target) - origin) / unit, to_real(source - target), (grid - origin) / unit)
         fields.append(_stay_above(_hold(shift, grid, mouth).reshape(gh, gw, 2), below, room).astype(np.float32))
     upper, lower = fields
-    weight = above_lips(mouth, grid[:, 0] + 1j * grid[:, 1]).reshape(gh, gw, 1).astype(np.float32)
+    canonical = mouth.to_canonical(grid[:, 0] + 1j * grid[:, 1])
+    weight = above_lips(mouth, canonical.real, canonical.imag).reshape(gh, gw, 1).astype(np.float32)
     return Fields(upper, lower, weight * upper + (1 - weight) * lower)
 
 
-def above_lips(mouth: FrameMouth, points: np.ndarray) -> np.ndarray:
-    """1 above the lip line, 0 below, for complex crop points; the step is a pixel wide between the corners of the mouth
+def above_lips(mouth: FrameMouth, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """1 above the lip line, 0 below, for canonical points; the step is a pixel wide between the corners of the mouth
     and widens beside them, where both fields say nearly the same."""
-    canonical = mouth.to_canonical(points)
     lips = mouth.to_canonical(mouth.target_lips)
     top, bottom = lips[[12, 13, 14, 15, 16]], lips[[12, 19, 18, 17, 16]]
-    x, line = top.real, (top.imag + bottom.imag) / 2
-    order = np.argsort(x)
-    distance = np.interp(canonical.real, x[order], line[order]) - canonical.imag
-    beside = np.maximum(np.maximum(x.min() - canonical.real, canonical.real - x.max()), 0)
-    soft = 0.7 / mouth.scale + 0.8 * beside
-    return np.clip(0.5 + distance / (2 * soft), 0, 1)
+    at, line = top.real, (top.imag + bottom.imag) / 2
+    order = np.argsort(at)
+    distance = np.interp(x, at[order], line[order]).astype(x.dtype) - y
+    beside = np.maximum(np.maximum(at.min().astype(x.dtype) - x, x - at.max().astype(x.dtype)), 0)
+    return np.clip(0.5 + distance / (2 * (0.7 / mouth.scale + 0.8 * beside)), 0, 1)

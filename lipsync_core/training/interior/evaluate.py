@@ -28,7 +28,7 @@ def measure(samples: Samples, row: int) -> dict[str, float]:
     inside = samples.planes[row, 2] > 0.5
     result = {"gap": opening.gap}
     for kind in KINDS:
-        picture = paint(x + 1j * y[:, None], opening, [], colours, seam, learn=kind == "learned")
+        picture = paint(*(one.astype(np.float32) for one in np.meshgrid(x, y)), opening, [], colours, seam, learn=kind == "learned")
         result[f"{kind}_l1"] = float(np.abs(picture - real)[inside].mean()) / light_of(colours.skin)
         result[f"{kind}_edges"] = edges(picture, inside) / max(edges(real, inside), 1e-3)
     return result
