@@ -15,6 +15,7 @@ from lipsync_core.casting import Role
 from lipsync_core.dubbing import cast_of, prepare_parts
 from lipsync_core.faces import choose
 from lipsync_core.generators import create_generator
+from lipsync_core.heard import Hearing
 from lipsync_core.making import make
 from lipsync_core.media import VideoSource, VideoWriter
 
@@ -49,7 +50,8 @@ def shares(clip: Path, speech: Path, work: Path, encoding: Encoding) -> dict[str
     generator = create_generator()
     chosen = choose(analysis.tracks, options.face, analysis.shot_starts)
     roles = [Role(track, said, (0,)) for said in [load_speech(speech)] for track in chosen]
-    parts, found["hear"] = _cpu(lambda: prepare_parts(cast_of(analysis, roles, generator, options, Hooks()), generator, options, Hooks()))
+    hearing = Hearing(generator, Hooks())
+    parts, found["hear"] = _cpu(lambda: prepare_parts(cast_of(analysis, roles, generator, options, hearing), generator, options, Hooks()))
     timed, all_of_it, frames = _Timed(generator), 0.0, source.frames()
     while group := list(itertools.islice(frames, AT_ONCE)):
         _, spent = _cpu(lambda group=group: [list(make([item], parts, timed, source.info.rotation, options.blending)) for item in group])

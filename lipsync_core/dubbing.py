@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -18,6 +19,7 @@ from .errors import MediaError
 from .files import state_of
 from .generators import create_generator
 from .generators.sparing import SparingGenerator
+from .heard import Hearing
 from .making import Part, make
 from .media import FrameView, Origin, SourceFrame, VideoSource, VideoWriter, check_target, longer, plan
 from .options import AUTO, DubOptions, Soundtrack, Voice
@@ -26,7 +28,6 @@ from .passages import bypassed, check_passages
 from .provenance.mark import Mark
 from .soundtrack import Sound, sound_of
 from .speaker_file import load_speakers
-from .stages import Hearing
 from .threads import Background, Prefetch
 from .types import Drive, Generator, Hooks, Person, Speech
 
@@ -73,8 +74,10 @@ def dub(video: Path | str | BinaryIO, audio: Path | str | Speech | None, output:
     generator = generator_of(options)
     inputs = open_inputs(video, audio, output, options)
     source = inputs.source
-    analysis, directed = look(inputs, hooks)
-    parts = prepare_parts(cast_of(analysis, directed.roles, generator, options, hooks), generator, options, hooks)
+    hearing = Hearing(generator, hooks)
+    with hearing.ahead(inputs.lines[0].speech) if inputs.one_voice else nullcontext():
+        analysis, directed = look(inputs, hooks)
+        parts = prepare_parts(cast_of(analysis, directed.roles, generator, options, hearing), generator, options, hooks)
     overlay = Overlay(analysis.tracks, directed, parts, source.info.rotation, options.offset_ms / 1000) if options.overlay else None
 
     dubbed = count = 0
@@ -118,6 +121,11 @@ class Inputs:
         """Raise `MediaError` where the video is not what it was: what was seen in one reading does not fit what another one gave."""
         if state_of(self.video) != self.state:
             raise MediaError(f"{self.video} changed while it was read: wait until it is whole, and begin again.")
+
+    @property
+    def one_voice(self) -> bool:
+        """Whether whoever says something says the one recording."""
+        return not self.options.voices and self.options.speakers is None
 
     @property
     def spoken(self) -> float:
@@ -201,9 +209,9 @@ def _given(*inputs: object) -> list[Path]:
 
 
 def cast_of(analysis: Analysis, roles: Sequence[Role], generator: Generator, options: DubOptions,
-            hooks: Hooks) -> list[tuple[Person, Any]]:
-    """Everybody who says something, and what the generator heard of it: each recording once."""
-    passages, hearing = check_passages(options.bypass), Hearing(generator, hooks)
+            hearing: Hearing) -> list[tuple[Person, Any]]:
+    """Everybody who says something, and what the generator heard of it."""
+    passages = check_passages(options.bypass)
     # A face in a passage is as good a reference as any.
     return [(Person(bypassed(role.track, passages, options.start), analysis.references(role.track, generator.spec.references)),
              hearing(role.speech)) for role in roles]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +19,7 @@ from .compositing import Blending, difference, lower_face_box, region_of
 from .errors import LipSyncError
 from .faces import FaceBackend, FaceRule, choose, create_backend
 from .faces.align import crop, crop_matrix, invert, native_crop, whole_face_box
+from .heard import Hearing
 from .marks import mark
 from .passages import bypassed, check_passages
 from .speaker_file import SpeakerData
@@ -223,19 +223,6 @@ def cast_faces(faces: Faces, lines: Sequence[Line], data: SpeakerData | None, by
     marks = None if data is None else mark(tracks, data, set().union(*assigned), 0, hooks.warn)
     roles = cast(tracks, lines, assigned, marks, hooks.warn if len(lines) > 1 else lambda sentence: None)
     return [replace(role, track=bypassed(role.track, check_passages(bypass))) for role in roles]
-
-
-class Hearing:
-    """What a generator makes of recordings: everybody in every shot of a film says the same one, and it is heard once."""
-
-    def __init__(self, generator: Generator, hooks: Hooks) -> None:
-        self._generator, self._hooks = generator, hooks
-        self._known: dict[int, tuple[Speech, Any]] = {}
-
-    def __call__(self, speech: Speech) -> Any:
-        if id(speech) not in self._known:
-            self._known[id(speech)] = speech, self._generator.hear(speech, self._hooks)
-        return self._known[id(speech)][1]
 
 
 def generate_faces(faces: Faces, generator: Generator, roles: Sequence[Role] | Speech, drive: Drive, hooks: Hooks, *, offset: float = 0.0,

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..dubbing import DubReport, Inputs, cast_of, look, made, prepare_parts, source_of
 from ..errors import LipSyncError, MediaError
+from ..heard import Hearing
 from ..making import Part
 from ..media.again import frames_from
 from ..media.pieces import JoinedWriter, PieceWriter, in_pieces
@@ -33,7 +34,7 @@ def plan_film(inputs: Inputs, generator: Generator, seconds: float, hooks: Hooks
     if options.overlay:
         raise LipSyncError("What is drawn into the picture needs all of the film: leave out the overlay, or --split.")
     analysis, directed = look(inputs, hooks)
-    people = cast_of(analysis, directed.roles, generator, options, hooks)
+    people = cast_of(analysis, directed.roles, generator, options, Hearing(generator, hooks))
     said: list[Any] = []
     numbers = []
     for (_, heard), role in zip(people, directed.roles):
