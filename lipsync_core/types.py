@@ -251,8 +251,9 @@ class Listener(Protocol):
 class Generator(Protocol):
     """Makes new faces. Knows no file, no video and no host.
 
-    `hear` makes of a recording whatever the generator draws from, once for all who say it, and perhaps in a thread of its own. `start` looks at a person and returns a state
-    of the generator's own; `generate` takes that state explicitly, so that a clip in one batch or in ten gives the same pixels.
+    `hear` makes of a recording whatever the generator draws from, once for all who say it, and perhaps in a thread of its own. `start`
+    looks at a person and returns a state of the generator's own; `generate` takes that state explicitly, so that a clip in one batch or in
+    ten gives the same pixels.
     `activation` and `Drive` are the generator's to honour, because a mouth that moves back into place looks better than one that fades.
     """
 

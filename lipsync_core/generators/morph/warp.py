@@ -35,7 +35,7 @@ def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> n
     k = len(points)
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        square = ((a[:, None, :] - b[None, :, :]) ** 2).sum(-1)
+        square = np.subtract.outer(a[:, 0], b[:, 0]) ** 2 + np.subtract.outer(a[:, 1], b[:, 1]) ** 2
         return square * np.log(square + 1e-9)
 
     system = np.zeros((k + 3, k + 3))
@@ -47,9 +47,7 @@ def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> n
     right[:k] = values
     weights = np.linalg.solve(system, right).astype(np.float32)
     queries = queries.astype(np.float32)
-    square = ((queries[:, None, 0] - points[None, :, 0].astype(np.float32)) ** 2
-              + (queries[:, None, 1] - points[None, :, 1].astype(np.float32)) ** 2)
-    return (square * np.log(square + 1e-9)) @ weights[:k] + weights[k] + queries @ weights[k + 1:]
+    return kernel(queries, points.astype(np.float32)) @ weights[:k] + weights[k] + queries @ weights[k + 1:]
 
 
 @dataclass(frozen=True)
