@@ -18,6 +18,15 @@ def shrink_factor(matrix: np.ndarray) -> int:
     return max(1, int(1.0 / max(scale, 1e-6)))
 
 
+def _cells(low: float, high: float, limit: int, cell: int, margin: int) -> tuple[int, int]:
+    """A span of 0..limit around low..high and `margin`, in whole cells where there is room: to average them costs a fifth of parts."""
+    low = int(np.clip(np.floor(low) - margin, 0, limit - 1))
+    high = int(np.clip(np.ceil(high) + margin, low + 1, limit))
+    count = min(-(-(high - low) // cell), max(1, limit // cell))
+    low = max(0, min(low, limit - count * cell))
+    return low, min(low + count * cell, limit)
+
+
 def warp_array(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """`matrix` (2, 3) applied to `image` (h, w[, c]) of any depth OpenCV knows; size is (w, h); edges repeat; filtered."""
     matrix = np.asarray(matrix, np.float64)
@@ -27,14 +36,13 @@ def warp_array(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> 
         # Only the part that the crop can see is shrunk: a 4K picture costs what its face costs.
         inverse = cv2.invertAffineTransform(matrix)
         corners = np.array([[0, 0, 1], [size[0], 0, 1], [0, size[1], 1], [size[0], size[1], 1]], np.float64) @ inverse.T
-        x0, y0 = (int(np.clip(np.floor(v) - factor, 0, limit - 1)) for v, limit in zip(corners.min(0), (width, height)))
-        x1, y1 = (int(np.clip(np.ceil(v) + factor, low + 1, limit)) for v, low, limit in
-                  zip(corners.max(0), (x0, y0), (width, height)))
         # An average of 16 samples is as good as one of hundreds: of a large picture every stepth pixel is read.
         step = max(1, factor // 4)
+        (x0, x1), (y0, y1) = (_cells(low, high, limit, factor // step * step, factor)
+                              for low, high, limit in zip(corners.min(0), corners.max(0), (width, height)))
         part = image[y0:y1:step, x0:x1:step]
         rows, columns = part.shape[:2]
-        small = (max(1, columns * step // factor), max(1, rows * step // factor))
+        small = (max(1, columns // (factor // step)), max(1, rows // (factor // step)))
         sx, sy = small[0] / columns, small[1] / rows
         image = cv2.resize(np.ascontiguousarray(part), small, interpolation=cv2.INTER_AREA)
         # small = ((picture - corner) / step + 0.5) * s - 0.5; fold its inverse into the matrix.
