@@ -58,13 +58,14 @@ class Reference:
 
 def lip_colour(pixels: np.ndarray, lips: np.ndarray) -> np.ndarray:
     """Mean RGB of the lips themselves (not of what is between them); lips (20,) complex pixels. float32 (3,)."""
-    height, width = pixels.shape[:2]
-    mask = np.zeros((height, width), np.uint8)
-    outer = np.stack([lips[:12].real, lips[:12].imag], -1)
-    inner = np.stack([lips[12:].real, lips[12:].imag], -1)
-    cv2.fillPoly(mask, [np.rint(outer).astype(np.int32)], 1)
-    cv2.fillPoly(mask, [np.rint(inner).astype(np.int32)], 0)
-    return np.array(cv2.mean(pixels, mask)[:3], np.float32) if mask.any() else np.full(3, 110, np.float32)
+    outer, inner = (np.rint(np.stack([part.real, part.imag], -1)).astype(np.int32) for part in (lips[:12], lips[12:]))
+    corner = np.maximum(outer.min(0), 0)
+    around = pixels[corner[1]:max(outer[:, 1].max() + 1, 0), corner[0]:max(outer[:, 0].max() + 1, 0)]
+    mask = np.zeros(around.shape[:2], np.uint8)
+    if mask.size:
+        cv2.fillPoly(mask, [outer - corner], 1)
+        cv2.fillPoly(mask, [inner - corner], 0)
+    return np.array(cv2.mean(around, mask)[:3], np.float32) if mask.any() else np.full(3, 110, np.float32)
 
 
 def colours_of(pixels: np.ndarray, lips: np.ndarray, jaw: np.ndarray) -> Colours:
