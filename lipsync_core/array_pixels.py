@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,12 @@ def each_channel(weight: np.ndarray, count: int = 3) -> np.ndarray:
     """`weight` (h, w) once for every channel of a picture: (h, w, count). NumPy takes six times as long to spread a weight over so short an
     axis while it multiplies."""
     return cv2.merge([weight] * count)
+
+
+def cubic(planes: Sequence[np.ndarray], where: np.ndarray) -> np.ndarray:
+    """The picture (h, w, k) whose pixels show what k `planes` have at `where` (h, w, 2; x, y), bicubic; edges repeat. OpenCV takes half as
+    long for three planes as for a picture of three channels."""
+    return cv2.merge([cv2.remap(plane, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) for plane in planes])
 
 
 def shrink_factor(matrix: np.ndarray) -> int:

@@ -119,7 +119,7 @@ def test_the_warp_neither_folds_nor_tears(face: tuple, opening: float, width: fl
     fields = solve(frame, landmarks.astype(np.float64), (SIZE, SIZE))
     lips = frame.target_lips
     for name, field in (("upper", fields.upper), ("lower", fields.lower)):
-        where = fields.moves(field, (SIZE, SIZE), (0, 0, SIZE, SIZE)) + np.stack(np.meshgrid(*2 * [np.arange(float(SIZE))]), -1)
+        where = fields.grid.fine(field) + np.stack(np.meshgrid(*2 * [np.arange(float(SIZE))]), -1)
         rows = np.arange(SIZE)[:, None] * np.ones(SIZE)
         line = np.interp(np.arange(SIZE), np.sort(lips.real[12:17]), lips.imag[12:17][np.argsort(lips.real[12:17])])
         mine = rows < line - 1 if name == "upper" else rows > line + 1
@@ -199,11 +199,10 @@ def test_nothing_is_asked_for_from_under_the_picture(face: tuple) -> None:
     free = solve(frame, landmarks.astype(np.float64), (SIZE, SIZE))
     rows = np.arange(height)[:, None] + np.zeros(SIZE)
     for field, other in ((fields.upper, free.upper), (fields.lower, free.lower)):
-        asked = rows + fields.moves(field, (SIZE, height), (0, 0, SIZE, height))[..., 1]
+        asked = rows + fields.grid.fine(field)[..., 1]
         assert asked.max() <= height - 1 + 0.01 and np.diff(asked, axis=0)[int(landmarks[57, 1]):].min() > 0
         lip = int(frame.target_lips[9].imag)
-        box = (300, lip, 340, lip + 1)
-        assert abs(fields.moves(field, (SIZE, height), box) - free.moves(other, (SIZE, SIZE), box)).max() < 3
+        assert abs(fields.grid.fine(field) - free.grid.fine(other)[:height])[lip, 300:340].max() < 3
 
 
 def test_one_batch_or_ten_give_the_same_pixels(face: tuple) -> None:

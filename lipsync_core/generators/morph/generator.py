@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...array_pixels import each_channel
+from ...array_pixels import cubic, each_channel
 from ...types import SPEECH_RATE, Drive, FaceCrop, GeneratedFace, GeneratorItem, GeneratorSpec, Hooks, Listener, Person, Speech
 from .articulation import Articulation, NetArticulation
 from .geometry import FrameMouth, PersonMouth, locate, place, study_person
 from .interior import Opening, Reference, colours_of, lip_colour, make_reference, opening_of, paint, smoothstep, visible
 from .live_ear import LiveEar
 from .softness import softness_of
-from .warp import above_lips, held, solve
+from .warp import above_lips, solve
 
 CURVE_RATE = 100.0
 """Mouth shapes a second; frames read between them, so that any frame rate, constant or not, is exact to a few ms."""
@@ -128,29 +128,30 @@ def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region:
     """The crop (h, w, 3) float32 with lips and jaw moved from `frame`'s source to its target points, inside `region`."""
     height, width = source.shape[:2]
     size = (width, height)
-    fields = held(solve(frame, np.asarray(landmarks, np.float64), size), region)
+    fields = solve(frame, np.asarray(landmarks, np.float64), size).held(region)
+    planes = cv2.split(source)
 
-    def sample(field: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-        x0, y0, x1, y1 = box
-        where = fields.moves(field, size, box)
-        where[..., 0] += np.arange(x0, x1, dtype=np.float32)
-        where[..., 1] += np.arange(y0, y1, dtype=np.float32)[:, None]
-        return cv2.remap(source, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    def sampled(field: np.ndarray, boxes: Sequence[tuple[int, int, int, int]]) -> list[np.ndarray]:
+        where = fields.grid.fine(field)
+        where[..., 0] += np.arange(width, dtype=np.float32)
+        where[..., 1] += np.arange(height, dtype=np.float32)[:, None]
+        return [cubic(planes, where[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes]
 
-    whole, moving = np.clip(source, 0, 255), fields.moving(fields.blended, size)
+    whole, moving = np.clip(source, 0, 255), fields.moving()
     box = _mouth_box(frame, size)
     hole = (0, 0, 0, 0)
     if box is not None:
         x0, y0, x1, y1 = box
         x, y = frame.canonical_pixels(box)
-        part = _two_sheets(above_lips(frame, x, y), lambda rows: sample(fields.upper, (x0, y0 + rows[0], x1, y0 + rows[1])),
-                           lambda rows: sample(fields.lower, (x0, y0 + rows[0], x1, y0 + rows[1])))
+        part = _two_sheets(above_lips(frame, x, y), lambda rows: sampled(fields.upper, [(x0, y0 + rows[0], x1, y0 + rows[1])])[0],
+                           lambda rows: sampled(fields.lower, [(x0, y0 + rows[0], x1, y0 + rows[1])])[0])
         part = _open(part, x, y, source, frame, mouth, row, reference)
         # The box's own rim melts into the whole, which is needed only around what the box covers.
         border = max(2, round(0.05 * frame.scale))
         hole = (min(x0 + border, x1), min(y0 + border, y1), max(x1 - border, x0), max(y1 - border, y0))
-    for strip in _around(hole, moving):
-        whole[strip[1]:strip[3], strip[0]:strip[2]] = sample(fields.blended, strip)
+    strips = _around(hole, moving)
+    for strip, made in zip(strips, sampled(fields.blended, strips)):
+        whole[strip[1]:strip[3], strip[0]:strip[2]] = made
     if box is not None:
         beside = whole[y0:y1, x0:x1]
         beside += each_channel(_box_fade(part.shape[:2], border)) * (part - beside)

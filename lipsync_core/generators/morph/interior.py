@@ -7,12 +7,13 @@ interior (interior_net.py) goes on. Slits are drawn.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from ...array_pixels import each_channel
+from ...array_pixels import cubic, each_channel
 from .interior_net import Colours, learned, skin_colour
 from .opening import Opening, opening_of, smoothstep, visible
 
@@ -41,9 +42,9 @@ UNLIKE = 0.13
 
 @dataclass(frozen=True)
 class Reference:
-    """A picture of the person with the mouth open: pixels (h, w, 3) float32, canonical -> pixels z = a c + b, its opening."""
+    """A picture of the person's open mouth: R, G and B (h, w) float32, canonical -> pixels z = a c + b, its opening."""
 
-    pixels: np.ndarray
+    planes: Sequence[np.ndarray]
     a: complex
     b: complex
     opening: Opening
@@ -90,7 +91,12 @@ def make_reference(pixels: np.ndarray, a: complex, b: complex, lips: np.ndarray)
     jaws = max(1 - float(smoothstep(bright[1] / max(bright[0], 1.0), 0.75, 0.95)), teeth)
     lower = float(smoothstep(opening.gap, 0.05, 0.11)) * jaws
     unlike = np.abs(inner - lip).mean(-1) > UNLIKE * float(lip.mean())
-    return Reference(pixels, a, b, opening, lip, lower, float(smoothstep(float(unlike.mean()), 0.1, 0.35)))
+    # Of a face that may be large only the mouth is kept, with what is beside it.
+    pad, z = 0.15 * abs(a), a * lips + b
+    x0, y0 = (int(np.clip(v.min() - pad, 0, limit - 1)) for v, limit in ((z.real, pixels.shape[1]), (z.imag, pixels.shape[0])))
+    mouth = pixels[y0:max(int(z.imag.max() + pad) + 1, y0 + 1), x0:max(int(z.real.max() + pad) + 1, x0 + 1)]
+    return Reference(cv2.split(mouth), a, b - complex(x0, y0), opening, lip, lower,
+                     float(smoothstep(float(unlike.mean()), 0.1, 0.35)))
 
 
 def _cavity(u: np.ndarray, above: np.ndarray, below: np.ndarray, gap: np.ndarray, colour: np.ndarray,
@@ -169,8 +175,7 @@ def paint(x: np.ndarray, y: np.ndarray, target: Opening, references: list[tuple[
         parts = []
         for yr in (y_upper, y_lower):
             a, b = reference.a, reference.b
-            parts.append(cv2.remap(reference.pixels, a.real * xr - a.imag * yr + b.real, a.imag * xr + a.real * yr + b.imag,
-                                   cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+            parts.append(cubic(reference.planes, cv2.merge([a.real * xr - a.imag * yr + b.real, a.imag * xr + a.real * yr + b.imag])))
         total = np.clip(upper_ok + lower_ok, 1e-6, None)
         mixed = (parts[0] * each_channel(upper_ok / total) + parts[1] * each_channel(lower_ok / total)) * gain
         # Towards its corners a reference shows lips that touch: there the picture below is the mouth's inside.

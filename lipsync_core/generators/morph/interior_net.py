@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import torch
 
+from ...array_pixels import cubic
 from ...inference import WEIGHTS, inference, load_network
 from .interior_layout import ACROSS, DOWN, UNIT
 from .interior_model import InteriorNet
@@ -140,4 +141,4 @@ def learned(x: np.ndarray, y: np.ndarray, opening: Opening, seam_y: float, colou
     step = abs(float(column[0, -1] - column[0, 0])) / max(column.shape[1] - 1, 1)
     if step > 1.2:                                                     # a small face: shrinking must not alias
         picture = cv2.GaussianBlur(picture, (0, 0), 0.45 * step)
-    return cv2.remap(picture, column.astype(np.float32), row.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cubic(cv2.split(picture), cv2.merge([column.astype(np.float32), row.astype(np.float32)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -51,43 +51,61 @@ def thin_plate(points: np.ndarray, values: np.ndarray, queries: np.ndarray) -> n
 
 
 @dataclass(frozen=True)
-class Fields:
-    """Backward displacements on a coarse grid: a target pixel p shows the source's p + d(p). Pixels of the crop."""
+class Grid:
+    """Nodes that lie an odd number of pixels apart, from the crop's first column and up from its last row: what is known at them is brought
+    to all pixels by a plain resize, and the picture's lower edge is told exactly."""
 
+    size: tuple[int, int]
+    """Width, height of the crop."""
+    step: int
+
+    @property
+    def columns(self) -> np.ndarray:
+        """x of the nodes, pixels; the last is at the crop's last column or beyond."""
+        return np.arange(-(-(self.size[0] - 1) // self.step) + 1) * self.step
+
+    @property
+    def rows(self) -> np.ndarray:
+        """y of the nodes, pixels; the first is at the crop's first row or above."""
+        return self.size[1] - 1 - np.arange(-(-(self.size[1] - 1) // self.step) + 1)[::-1] * self.step
+
+    def fine(self, field: np.ndarray) -> np.ndarray:
+        """`field` (gh, gw, k) for every pixel of the crop: (h, w, k)."""
+        gh, gw = field.shape[:2]
+        left = self.step // 2                                          # a resize lays the nodes in the middle of their cells
+        top = left - int(self.rows[0])
+        return cv2.resize(field, (gw * self.step, gh * self.step), interpolation=cv2.INTER_LINEAR)[top:top + self.size[1],
+                                                                                                   left:left + self.size[0]]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Backward displacements at the nodes of a grid: a target pixel p shows the source's p + d(p). Pixels of the crop."""
+
+    grid: Grid
     upper: np.ndarray
     """float32 (gh, gw, 2)."""
     lower: np.ndarray
     blended: np.ndarray
     """Upper above the lip line, lower below, mixed beside the mouth where the two agree."""
 
-    def moves(self, field: np.ndarray, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
-        """`field` for every pixel of `box` (x0, y0, x1, y1) of a crop of `size` (w, h): displacements (h, w, 2) float32."""
-        x0, y0, x1, y1 = box
-        gh, gw = field.shape[:2]
-        # Grid nodes sit on the crop's outermost pixel centres.
-        sx, sy = (gw - 1) / max(size[0] - 1, 1), (gh - 1) / max(size[1] - 1, 1)
-        matrix = np.array([[sx, 0, x0 * sx], [0, sy, y0 * sy]])
-        return cv2.warpAffine(field, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                              borderMode=cv2.BORDER_REPLICATE)
-
-    def moving(self, field: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Box (x0, y0, x1, y1) around what `field` moves by `STILL` or more, in a crop of `size` (w, h); it may be empty."""
+    def moving(self) -> tuple[int, int, int, int]:
+        """Box (x0, y0, x1, y1) around what `blended` moves by `STILL` or more; it may be empty."""
+        far = (np.abs(self.blended) >= STILL).any(2)
+        if not far.any():
+            return 0, 0, 0, 0
         bounds = []
-        for axis, length in ((0, size[0]), (1, size[1])):
-            nodes = np.flatnonzero((np.abs(field) >= STILL).any((axis, 2)))
-            step = (length - 1) / (field.shape[1 - axis] - 1)
-            low, high = (nodes[0] - 1, nodes[-1] + 1) if len(nodes) else (0, 0)
-            bounds.append((max(0, int(low * step)), min(length, int(np.ceil(high * step)) + 1) if len(nodes) else 0))
+        for nodes, length, axis in ((self.grid.columns, self.grid.size[0], 0), (self.grid.rows, self.grid.size[1], 1)):
+            there = nodes[far.any(axis)]
+            bounds.append((max(0, there[0] - self.grid.step), min(length, there[-1] + self.grid.step + 1)))
         (x0, x1), (y0, y1) = bounds
-        return x0, y0, x1, y1
+        return int(x0), int(y0), int(x1), int(y1)
 
-
-def held(fields: Fields, region: np.ndarray) -> Fields:
-    """`fields` that move nothing at the rim of `region` (h, w), 0..1, so that what is pasted there is what was there."""
-    gh, gw = fields.upper.shape[:2]
-    rows, columns = (np.rint(np.linspace(0, length - 1, count)).astype(int) for length, count in zip(region.shape, (gh, gw)))
-    keep = smoothstep(region[np.ix_(rows, columns)], 0.0, 0.85)[..., None]
-    return Fields(fields.upper * keep, fields.lower * keep, fields.blended * keep)
+    def held(self, region: np.ndarray) -> Fields:
+        """The same, moving nothing at the rim of `region` (h, w), 0..1, so that what is pasted there is what was there."""
+        rows, columns = np.maximum(self.grid.rows, 0), np.minimum(self.grid.columns, self.grid.size[0] - 1)
+        keep = smoothstep(region[np.ix_(rows, columns)], 0.0, 0.85)[..., None]
+        return replace(self, upper=self.upper * keep, lower=self.lower * keep, blended=self.blended * keep)
 
 
 def _controls(mouth: FrameMouth, landmarks: np.ndarray, lips: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -141,10 +159,10 @@ def _stay_above(shift: np.ndarray, below: np.ndarray, room: float) -> np.ndarray
 def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fields:
     """The two fields of a frame for a crop of `size` (w, h); `landmarks` (68, 2) in crop coordinates."""
     width, height = size
-    step = max(3.0, mouth.scale / 22)
-    gw, gh = int(np.ceil(width / step)) + 1, int(np.ceil(height / step)) + 1
-    xs, ys = np.linspace(0, width - 1, gw), np.linspace(0, height - 1, gh)
-    grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
+    nodes = Grid(size, max(3, 2 * round((mouth.scale / 22 - 1) / 2) + 1))
+    xs, ys = nodes.columns, nodes.rows
+    gw, gh = len(xs), len(ys)
+    grid = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2).astype(np.float64)
     origin = np.array([width / 2, height / 2])
     unit = mouth.scale
     fields = []
@@ -156,7 +174,7 @@ def solve(mouth: FrameMouth, landmarks: np.ndarray, size: tuple[int, int]) -> Fi
     upper, lower = fields
     canonical = mouth.to_canonical(grid[:, 0] + 1j * grid[:, 1])
     weight = above_lips(mouth, canonical.real, canonical.imag).reshape(gh, gw, 1).astype(np.float32)
-    return Fields(upper, lower, weight * upper + (1 - weight) * lower)
+    return Fields(nodes, upper, lower, weight * upper + (1 - weight) * lower)
 
 
 def above_lips(mouth: FrameMouth, x: np.ndarray, y: np.ndarray) -> np.ndarray:
