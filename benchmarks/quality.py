@@ -143,7 +143,7 @@ def main() -> None:
                     found = dubbed_rows(clip, audio, protocol, work, chosen.generators, chosen.seconds, chosen.landmarks)
                 for generator, measures in zip(chosen.generators, found):
                     rows.append({"clip": name, "protocol": protocol, "generator": generator, **measures})
-                    short = {k: round(v, 2) for k, v in measures.items() if v is not None}
+                    short = {k: round(float(v), 2) for k, v in measures.items() if v is not None}
                     sys.stderr.write(f"{name} {protocol} {generator}: {short}\n")
     for protocol in chosen.protocols:
         sys.stdout.write(f"{protocol + ' sound, median of ' + str(len(chosen.clips)) + ' clips':36s}"
