@@ -142,6 +142,15 @@ def test_a_persons_own_picture_is_painted_over_either_interior_alike(base: np.nd
     assert np.abs(pictures[0] - pictures[1]).max() < 1.0
 
 
+def test_edges_are_found_between_and_beyond_the_places_that_are_known(base: np.ndarray) -> None:
+    opening = opening_of(shape_lips(base, 0.1, 0, 0))
+    x = np.linspace(opening.x[0] - 0.1, opening.x[-1] + 0.1, 200).astype(np.float32).reshape(10, 20)
+    for found, curve in zip(opening.edges(x), (opening.top, opening.bottom)):
+        assert found.dtype == np.float32 and np.abs(found - np.interp(x, opening.x, curve)).max() < 1e-5
+    point = opening_of(np.zeros(20, complex))                          # landmarks that all lie in one place
+    assert all((edge == 0).all() for edge in point.edges(x))
+
+
 def test_it_costs_little(base: np.ndarray) -> None:
     """About 2.5 ms on a core that is free; bounded loosely, because a test machine isn't."""
     mouth(base, 0.1)

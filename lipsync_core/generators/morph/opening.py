@@ -50,7 +50,7 @@ class Opening:
     def edges(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Upper and lower edge at x, float32 of any shape; beyond the ends they go on level."""
         last = len(self.x) - 1
-        at = np.clip((x - np.float32(self.x[0])) * np.float32(last / (self.x[-1] - self.x[0])), 0, last)
+        at = np.clip((x - np.float32(self.x[0])) * np.float32(last / max(self.x[-1] - self.x[0], 1e-6)), 0, last)
         i = np.minimum(at.astype(np.intp), last - 1)
         share = at - i.astype(np.float32)
         top, bottom = (curve.astype(np.float32) for curve in (self.top, self.bottom))
