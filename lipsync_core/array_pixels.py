@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -28,8 +29,8 @@ def shrink_factor(matrix: np.ndarray) -> int:
 
 def _cells(low: float, high: float, limit: int, cell: int, margin: int) -> tuple[int, int]:
     """A span of 0..limit around low..high and `margin`, in whole cells where there is room: to average them costs a fifth of parts."""
-    low = int(np.clip(np.floor(low) - margin, 0, limit - 1))
-    high = int(np.clip(np.ceil(high) + margin, low + 1, limit))
+    low = min(max(math.floor(low) - margin, 0), limit - 1)
+    high = min(max(math.ceil(high) + margin, low + 1), limit)
     count = min(-(-(high - low) // cell), max(1, limit // cell))
     low = max(0, min(low, limit - count * cell))
     return low, min(low + count * cell, limit)

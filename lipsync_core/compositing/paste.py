@@ -22,7 +22,7 @@ def match_colour(new: np.ndarray, old: np.ndarray, mask: np.ndarray) -> np.ndarr
     height, width = mask.shape
     shrink = max(1.0, max(height, width) / 48)
     size = (max(2, round(width / shrink)), max(2, round(height / shrink)))
-    some = np.s_[::max(1, int(shrink / 3)), ::max(1, int(shrink / 3))]
+    some = np.s_[::max(1, int(shrink / 2)), ::max(1, int(shrink / 2))]
     rim = ((mask[some] > 0.02) & (mask[some] < 0.6)).astype(np.float32)
     if not rim.any():
         return new

@@ -17,20 +17,20 @@ class Conv(nn.Module):
     def __init__(self, i: int, o: int, kernel: int = 3, stride: int = 1, act: bool = True) -> None:
         super().__init__()
         self.conv = nn.Conv2d(i, o, kernel, stride, kernel // 2, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(o)
+        self.norm: nn.Module | None = nn.BatchNorm2d(o)
         self.act = act
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.conv(x))
+        x = self.conv(x) if self.norm is None else self.norm(self.conv(x))
         return F.relu(x, inplace=True) if self.act else x
 
     def fold(self) -> None:
         """Batch normalisation into the convolution's weight and bias; the result is the same in eval mode."""
-        if isinstance(self.norm, nn.BatchNorm2d):
+        if self.norm is not None:
             scale = self.norm.weight / torch.sqrt(self.norm.running_var + self.norm.eps)
             self.conv.weight = nn.Parameter(self.conv.weight * scale[:, None, None, None])
             self.conv.bias = nn.Parameter(self.norm.bias - self.norm.running_mean * scale)
-            self.norm = nn.Identity()
+            self.norm = None
 
 
 class Residual(nn.Module):

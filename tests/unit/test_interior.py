@@ -106,6 +106,14 @@ def test_the_same_shape_gives_the_same_pixels_and_a_near_one_near_pixels(base: n
         assert np.abs(first - other[0])[both].mean() < 3 and np.abs(first - other[0])[both].max() < 40
 
 
+@pytest.mark.parametrize("part", [(0, 0, 112, 64), (16, 2, 96, 34), (40, 50, 112, 64), (54, 20, 56, 22)])
+def test_a_part_is_what_the_whole_shows_there(base: np.ndarray, part: tuple[int, int, int, int]) -> None:
+    opening = opening_of(shape_lips(base, 0.14, 0, 0))
+    told = opening, seam_of(base), LIGHT, window_of(opening, seam_of(base))
+    x0, y0, x1, y1 = part
+    assert np.allclose(draw(*told, part=part), draw(*told)[y0:y1, x0:x1], atol=0.05)
+
+
 def test_tiny_and_huge_mouths_stay_in_the_window(base: np.ndarray) -> None:
     for gap, width in ((0.001, 0), (0.02, -1), (0.3, 0), (0.48, 1)):
         picture, inside, opening = mouth(base, gap, width)

@@ -21,7 +21,7 @@ from lipsync_core.generators.morph import MorphGenerator
 from lipsync_core.generators.morph.articulation import MouthShape
 from lipsync_core.generators.morph.geometry import close_lips, inner_gap, place, shape_lips, study_person, to_complex
 from lipsync_core.generators.morph.softness import softness_of
-from lipsync_core.generators.morph.warp import solve
+from lipsync_core.generators.morph.warp import Grid, solve
 from lipsync_core.types import Drive, FaceCrop, FaceTrack, GeneratorItem, Person, Speech
 
 SIZE = 640
@@ -119,7 +119,7 @@ def test_the_warp_neither_folds_nor_tears(face: tuple, opening: float, width: fl
     fields = solve(frame, landmarks.astype(np.float64), (SIZE, SIZE))
     lips = frame.target_lips
     for name, field in (("upper", fields.upper), ("lower", fields.lower)):
-        where = fields.grid.fine(field) + np.stack(np.meshgrid(*2 * [np.arange(float(SIZE))]), -1)
+        where = fields.grid.sources(field, (0, 0, SIZE, SIZE))
         rows = np.arange(SIZE)[:, None] * np.ones(SIZE)
         line = np.interp(np.arange(SIZE), np.sort(lips.real[12:17]), lips.imag[12:17][np.argsort(lips.real[12:17])])
         mine = rows < line - 1 if name == "upper" else rows > line + 1
@@ -127,6 +127,20 @@ def test_the_warp_neither_folds_nor_tears(face: tuple, opening: float, width: fl
         dx = np.diff(where[..., 0], axis=1)[:-1]
         area = dx * dy - np.diff(where[..., 0], axis=0)[:, :-1] * np.diff(where[..., 1], axis=1)[:-1]
         assert area[mine[:-1, :-1]].min() > 0.05, name
+
+
+def test_what_a_grid_says_of_a_box_is_what_it_says_of_the_whole() -> None:
+    """Boxes at the crop's edges and of one pixel among them; without a movement every pixel is its own source."""
+    grid = Grid((61, 47), 5)
+    still = np.zeros((len(grid.rows), len(grid.columns), 2), np.float32)
+    moved = np.random.default_rng(0).normal(0, 2, still.shape).astype(np.float32)
+    own = np.dstack(np.meshgrid(np.arange(61.0), np.arange(47.0)))
+    assert np.abs(grid.sources(still, (0, 0, 61, 47)) - own).max() < 1e-3
+    whole = grid.sources(moved, (0, 0, 61, 47))
+    assert np.abs(whole[::-5, ::5] - (grid.nodes + moved)[::-1, :][:10, :13]).max() < 1e-3
+    for box in ((0, 0, 1, 1), (60, 46, 61, 47), (3, 44, 58, 47), (7, 9, 8, 30), (0, 0, 61, 47)):
+        x0, y0, x1, y1 = box
+        assert np.abs(grid.sources(moved, box) - whole[y0:y1, x0:x1]).max() < 1e-3, box
 
 
 def test_closing_and_shaping_lips(face: tuple) -> None:
@@ -197,12 +211,12 @@ def test_nothing_is_asked_for_from_under_the_picture(face: tuple) -> None:
     frame = place(landmarks, 0, mouth, opening=0.0)
     fields = solve(frame, landmarks.astype(np.float64), (SIZE, height))
     free = solve(frame, landmarks.astype(np.float64), (SIZE, SIZE))
-    rows = np.arange(height)[:, None] + np.zeros(SIZE)
     for field, other in ((fields.upper, free.upper), (fields.lower, free.lower)):
-        asked = rows + fields.grid.fine(field)[..., 1]
+        where, unheld = fields.grid.sources(field, (0, 0, SIZE, height)), free.grid.sources(other, (0, 0, SIZE, height))
+        asked = where[..., 1]
         assert asked.max() <= height - 1 + 0.01 and np.diff(asked, axis=0)[int(landmarks[57, 1]):].min() > 0
         lip = int(frame.target_lips[9].imag)
-        assert abs(fields.grid.fine(field) - free.grid.fine(other)[:height])[lip, 300:340].max() < 3
+        assert abs(where - unheld)[lip, 300:340].max() < 3
 
 
 def test_one_batch_or_ten_give_the_same_pixels(face: tuple) -> None:

@@ -106,9 +106,9 @@ class MorphGenerator:
         return frame, amount
 
 
-def shown(amount: float) -> np.ndarray:
+def shown(amount: float) -> np.float32:
     """How much of a face shows: with the geometry back in place there is nothing left to show, and the mask may go unseen."""
-    return smoothstep(amount, 0.0, 0.15)
+    return np.float32(smoothstep(amount, 0.0, 0.15))
 
 
 def _best_reference(person: Person, mouth: PersonMouth) -> Reference | None:
@@ -126,16 +126,12 @@ def _best_reference(person: Person, mouth: PersonMouth) -> Reference | None:
 def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region: np.ndarray, mouth: PersonMouth, row: int,
            reference: Reference | None) -> np.ndarray:
     """The crop (h, w, 3) float32 with lips and jaw moved from `frame`'s source to its target points, inside `region`."""
-    height, width = source.shape[:2]
-    size = (width, height)
+    size = source.shape[1], source.shape[0]
     fields = solve(frame, np.asarray(landmarks, np.float64), size).held(region)
     planes = cv2.split(source)
 
     def sampled(field: np.ndarray, boxes: Sequence[tuple[int, int, int, int]]) -> list[np.ndarray]:
-        where = fields.grid.fine(field)
-        where[..., 0] += np.arange(width, dtype=np.float32)
-        where[..., 1] += np.arange(height, dtype=np.float32)[:, None]
-        return [cubic(planes, where[y0:y1, x0:x1]) for x0, y0, x1, y1 in boxes]
+        return [cubic(planes, fields.grid.sources(field, box)) for box in boxes]
 
     whole, moving = np.clip(source, 0, 255), fields.moving()
     box = _mouth_box(frame, size)

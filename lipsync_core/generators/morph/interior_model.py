@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,7 +44,8 @@ class InteriorNet(nn.Module):
     """Shape of the lips -> the inner mouth over the brightness of the skin.
 
     In: planes (B, MAPS, 64, 112) and numbers (B, CONDITIONS) as `interior_net.describe` makes them; `code` (B, CODE), whose
-    mouth (None: the one that ships). Out: (B, 3, 64, 112), RGB over `interior_net.light_of`.
+    mouth (None: the one that ships). Out: (B, 3, 64, 112), RGB over `interior_net.light_of`; with `part`
+    (x0, y0, x1, y1; even) only that box of it.
 
     It was taught with a code for every person, so that it needn't show the blurred mean of everybody's teeth.
     """
@@ -62,12 +64,18 @@ class InteriorNet(nn.Module):
         self.out = nn.Conv2d(w, 12, 3, 1, 1)
         self.register_buffer("code", torch.zeros(CODE))
 
-    def forward(self, planes: Tensor, numbers: Tensor, code: Tensor | None = None) -> Tensor:
+    def forward(self, planes: Tensor, numbers: Tensor, code: Tensor | None = None,
+                part: tuple[int, int, int, int] | None = None) -> Tensor:
         code = self.code.expand(len(numbers), -1) if code is None else code
         k = self.condition(torch.cat([numbers, code], 1))
         x0 = self.enter(torch.cat([F.pixel_unshuffle(planes, 2), waves(F.avg_pool2d(planes[:, 3:5], 2))], 1), k)
         x1 = self.mid1(self.down1(x0, k), k)
         x2 = self.mid2(self.down2(x1, k), k)
         x1 = self.up1(torch.cat([F.interpolate(x2, scale_factor=2.0, mode="bilinear", align_corners=False), x1], 1), k)
-        x0 = self.up0(torch.cat([F.interpolate(x1, scale_factor=2.0, mode="bilinear", align_corners=False), x0], 1), k)
-        return F.pixel_shuffle(self.out(self.last(x0, k)), 2)
+        x1 = F.interpolate(x1, scale_factor=2.0, mode="bilinear", align_corners=False)
+        # Half of the work is done at the finest level: only for what is asked for, and the three neighbours that convolutions reach.
+        left, top, right, bottom = (0, 0, x0.shape[3], x0.shape[2]) if part is None else (v // 2 for v in part)
+        x, y = max(0, left - 3), max(0, top - 3)
+        near = np.s_[..., y:bottom + 3, x:right + 3]
+        x0 = self.last(self.up0(torch.cat([x1[near], x0[near]], 1), k), k)
+        return F.pixel_shuffle(self.out(x0)[..., top - y:bottom - y, left - x:right - x], 2)

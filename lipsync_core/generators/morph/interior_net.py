@@ -8,6 +8,7 @@ shape and nothing else: the same lips give the same pixels, and lips that move a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -115,12 +116,14 @@ def load_interior(file: Path | None = None) -> InteriorNet:
     return load_network(InteriorNet(), file or WEIGHTS / WEIGHTS_FILE)
 
 
-def draw(opening: Opening, seam_y: float, colours: Colours, window: Window, network: InteriorNet | None = None) -> np.ndarray:
-    """The inner mouth in the network's window: RGB float32 (h, w, 3), 0..255; meaningless outside the lips."""
+def draw(opening: Opening, seam_y: float, colours: Colours, window: Window, network: InteriorNet | None = None,
+         part: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    """The inner mouth in the network's window: RGB float32 (h, w, 3), 0..255; meaningless outside the lips. Of `part` (x0, y0, x1, y1;
+    even) only that box."""
     network = network or load_interior()
     planes, numbers = describe(opening, seam_y, colours, window)
     with inference():
-        picture = network(torch.from_numpy(planes)[None], torch.from_numpy(numbers)[None])[0].numpy()
+        picture = network(torch.from_numpy(planes)[None], torch.from_numpy(numbers)[None], part=part)[0].numpy()
     light = light_of(colours.skin)
     picture = np.maximum(picture.transpose(1, 2, 0) * np.float32(light), 0)
     # Nothing in a mouth is greener than the light, and skin is redder than the light: no green teeth on pale faces.
@@ -136,9 +139,18 @@ def learned(x: np.ndarray, y: np.ndarray, opening: Opening, seam_y: float, colou
             network: InteriorNet | None = None) -> np.ndarray:
     """The inner mouth at canonical points x, y (h, w float32): RGB float32 (h, w, 3), 0..255."""
     window = window_of(opening, seam_y)
-    picture = draw(opening, seam_y, colours, window, network)
     column, row = window.place(x, y)
     step = abs(float(column[0, -1] - column[0, 0])) / max(column.shape[1] - 1, 1)
-    if step > 1.2:                                                     # a small face: shrinking must not alias
-        picture = cv2.GaussianBlur(picture, (0, 0), 0.45 * step)
-    return cubic(cv2.split(picture), cv2.merge([column.astype(np.float32), row.astype(np.float32)]))
+    sigma = 0.45 * step if step > 1.2 else 0.0                         # a small face: shrinking must not alias
+    reach = 2 + math.ceil(4 * sigma)
+    (x0, x1), (y0, y1) = (_even(at.min() - reach, at.max() + 1 + reach, limit) for at, limit in zip((column, row), SIZE))
+    picture = draw(opening, seam_y, colours, window, network, (x0, y0, x1, y1))
+    if sigma:
+        picture = cv2.GaussianBlur(picture, (0, 0), sigma)
+    return cubic(cv2.split(picture), cv2.merge([(column - x0).astype(np.float32), (row - y0).astype(np.float32)]))
+
+
+def _even(low: float, high: float, limit: int) -> tuple[int, int]:
+    """The span of even ends around low..high, inside 0..limit (even), never empty."""
+    first = 2 * int(min(max(low, 0), limit - 2) // 2)
+    return first, max(first + 2, min(limit, 2 * math.ceil(high / 2)))
