@@ -31,37 +31,41 @@ class _Timed:
         self.inner, self.spec, self.spent = inner, inner.spec, 0.0
 
     def generate(self, batch: list, state: object) -> list:
-        made, spent = _cpu(lambda: self.inner.generate(batch, state))
+        made, _, spent = timed(lambda: self.inner.generate(batch, state))
         self.spent += spent
         return made
 
 
-def _cpu(work: Callable[[], T]) -> tuple[T, float]:
-    begin = time.process_time()
-    return work(), time.process_time() - begin
+def timed(work: Callable[[], T]) -> tuple[T, float, float]:
+    """What it gives, its seconds, and its CPU seconds."""
+    begin, spent = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - begin, time.process_time() - spent
 
 
 def shares(clip: Path, speech: Path, work: Path, encoding: Encoding) -> dict[str, float]:
     """CPU seconds, all threads: decode (twice in a dub), detect and follow, hear, generate, blend (crops too), encode."""
     source, options, found = VideoSource(clip), DubOptions(), {}
-    _, decode = _cpu(lambda: sum(1 for _ in source.frames()))
-    analysis, spent = _cpu(lambda: analyse(source, options.faces().create(), Hooks()))
+    *_, decode = timed(lambda: sum(1 for _ in source.frames()))
+    analysis, _, spent = timed(lambda: analyse(source, options.faces().create(), Hooks()))
     found |= {"decode, twice": 2 * decode, "detect and follow": spent - decode}
     generator = create_generator()
     chosen = choose(analysis.tracks, options.face, analysis.shot_starts)
     roles = [Role(track, said, (0,)) for said in [load_speech(speech)] for track in chosen]
     hearing = Hearing(generator, Hooks())
-    parts, found["hear"] = _cpu(lambda: prepare_parts(cast_of(analysis, roles, generator, options, hearing), generator, options, Hooks()))
-    timed, all_of_it, frames = _Timed(generator), 0.0, source.frames()
+    parts, _, found["hear"] = timed(lambda: prepare_parts(cast_of(analysis, roles, generator, options, hearing), generator, options,
+                                                          Hooks()))
+    counted, all_of_it, frames = _Timed(generator), 0.0, source.frames()
     while group := list(itertools.islice(frames, AT_ONCE)):
-        _, spent = _cpu(lambda group=group: [list(make([item], parts, timed, source.info.rotation, options.blending)) for item in group])
+        *_, spent = timed(lambda group=group: [list(make([item], parts, counted, source.info.rotation, options.blending))
+                                               for item in group])
         all_of_it += spent
-    found |= {"generate": timed.spent, "blend": all_of_it - timed.spent}
+    found |= {"generate": counted.spent, "blend": all_of_it - counted.spent}
 
     def encode() -> None:
         with VideoWriter(work / "shares.mp4", source.info, encoding) as writer:
             for item in source.frames():
                 writer.write(item.frame, item.pts)
 
-    _, spent = _cpu(encode)
+    *_, spent = timed(encode)
     return found | {"encode": spent - decode}

@@ -12,18 +12,14 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from clips import make_clip, make_speech
-from cpu_shares import shares
+from cpu_shares import shares, timed
 
 from lipsync_core import DubOptions, Encoding, Hooks, dub
 from lipsync_core.media import VideoSource, VideoWriter
 from lipsync_core.types import AudioOriginal
-
-T = TypeVar("T")
 
 
 def transcode(source: Path, audio: Path, target: Path, encoding: Encoding) -> None:
@@ -31,13 +27,6 @@ def transcode(source: Path, audio: Path, target: Path, encoding: Encoding) -> No
     with VideoWriter(target, video.info, encoding, audio=AudioOriginal(path=audio)) as writer:
         for item in video.frames():
             writer.write(item.frame, item.pts)
-
-
-def timed(work: Callable[[], T]) -> tuple[T, float, float]:
-    """What it gives, its seconds, and its CPU seconds."""
-    begin, spent = time.perf_counter(), time.process_time()
-    result = work()
-    return result, time.perf_counter() - begin, time.process_time() - spent
 
 
 def main() -> None:

@@ -130,8 +130,8 @@ def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region:
     fields = solve(frame, np.asarray(landmarks, np.float64), size).held(region)
     planes = cv2.split(source)
 
-    def sampled(field: np.ndarray, boxes: Sequence[tuple[int, int, int, int]]) -> list[np.ndarray]:
-        return [cubic(planes, fields.grid.sources(field, box)) for box in boxes]
+    def sampled(field: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+        return cubic(planes, fields.grid.sources(field, box))
 
     whole, moving = np.clip(source, 0, 255), fields.moving()
     box = _mouth_box(frame, size)
@@ -139,15 +139,14 @@ def render(source: np.ndarray, landmarks: np.ndarray, frame: FrameMouth, region:
     if box is not None:
         x0, y0, x1, y1 = box
         x, y = frame.canonical_pixels(box)
-        part = _two_sheets(above_lips(frame, x, y), lambda rows: sampled(fields.upper, [(x0, y0 + rows[0], x1, y0 + rows[1])])[0],
-                           lambda rows: sampled(fields.lower, [(x0, y0 + rows[0], x1, y0 + rows[1])])[0])
+        part = _two_sheets(above_lips(frame, x, y), lambda rows: sampled(fields.upper, (x0, y0 + rows[0], x1, y0 + rows[1])),
+                           lambda rows: sampled(fields.lower, (x0, y0 + rows[0], x1, y0 + rows[1])))
         part = _open(part, x, y, source, frame, mouth, row, reference)
         # The box's own rim melts into the whole, which is needed only around what the box covers.
         border = max(2, round(0.05 * frame.scale))
         hole = (min(x0 + border, x1), min(y0 + border, y1), max(x1 - border, x0), max(y1 - border, y0))
-    strips = _around(hole, moving)
-    for strip, made in zip(strips, sampled(fields.blended, strips)):
-        whole[strip[1]:strip[3], strip[0]:strip[2]] = made
+    for strip in _around(hole, moving):
+        whole[strip[1]:strip[3], strip[0]:strip[2]] = sampled(fields.blended, strip)
     if box is not None:
         beside = whole[y0:y1, x0:x1]
         beside += each_channel(_box_fade(part.shape[:2], border)) * (part - beside)
